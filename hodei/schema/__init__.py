@@ -1,0 +1,63 @@
+"""A schema you can trust, on top of Django's migrations: for any Django project on PostgreSQL.
+
+    from hodei.schema import MigrationService, run_migrations
+
+    run_migrations()                        # at start-up: connect, migrate, validate
+    MigrationService("replica").validate()  # what is applied, pending, unknown
+
+Where things are:
+
+- ``connection``  is the database there, and if not, which of a dozen reasons it is
+- ``status``      every migration and its state, from the files and from ``django_migrations``
+- ``executor``    Django's own executor, timed and recorded, inside the stock ``migrate``
+- ``service``     the use cases above; ``results`` are the values they return
+- ``checksums``   a migration's fingerprint; ``sources`` finds its text
+- ``tables``, ``suggestions``, ``management.reports``  what the commands print, and how they end
+
+It knows migrations and no app, so it works while an app is broken. Nothing is imported here until
+it is asked for: Django imports this package before the app registry is ready.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hodei.schema.connection import ConnectionFailed, EngineNotSupported
+    from hodei.schema.errors import SchemaError
+    from hodei.schema.results import Finding, MigrationResult, SchemaValidationResult
+    from hodei.schema.service import MigrationFailed, MigrationService, run_migrations
+    from hodei.schema.status import MigrationGraphBroken
+
+__all__ = [
+    "ConnectionFailed",
+    "EngineNotSupported",
+    "Finding",
+    "MigrationFailed",
+    "MigrationGraphBroken",
+    "MigrationResult",
+    "MigrationService",
+    "SchemaError",
+    "SchemaValidationResult",
+    "run_migrations",
+]
+
+_HOMES = {
+    "ConnectionFailed": "connection",
+    "EngineNotSupported": "connection",
+    "Finding": "results",
+    "MigrationFailed": "service",
+    "MigrationGraphBroken": "status",
+    "MigrationResult": "results",
+    "MigrationService": "service",
+    "SchemaError": "errors",
+    "SchemaValidationResult": "results",
+    "run_migrations": "service",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

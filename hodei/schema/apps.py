@@ -1,0 +1,13 @@
+"""How Django knows this app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SchemaConfig(AppConfig):
+    """The label is prefixed: "schema" alone is a name other projects have taken."""
+
+    name = "hodei.schema"
+    label = "hodei_schema"
+    verbose_name = "Schema"

@@ -1,0 +1,91 @@
+"""What the commands that report on a schema share: their options, their output and their ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.management.color import no_style
+from django.db import DEFAULT_DB_ALIAS, Error, connections
+
+from hodei.schema.connection import connection_failed
+from hodei.schema.errors import SchemaError
+from hodei.schema.suggestions import not_found
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+    from django.core.management.color import Style
+
+FINE = 0
+FOUND = 1
+MISUSE = 2
+UNVERIFIED = 3
+
+
+class ReportCommand(BaseCommand):
+    """Reads a database and reports: data on stdout, everything else on stderr.
+
+    Exit codes: 0 fine, 1 found something (where it was asked to judge), 2 misuse or configuration,
+    3 could not verify. An error is one line, never a traceback, unless ``--traceback`` is given.
+    """
+
+    # An operator asks about a database; the models may be broken, and checking them takes longer.
+    requires_system_checks = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--database",
+            default=DEFAULT_DB_ALIAS,
+            metavar="ALIAS",
+            help=(
+                "The database to report on: a name in the DATABASES setting "
+                f"({', '.join(connections).replace('%', '%%')}). Without it: {DEFAULT_DB_ALIAS}."
+            ),
+        )
+        parser.add_argument(
+            "--format",
+            default="table",
+            choices=("table", "json"),
+            help=(
+                "How to print: a table to read (this is the default), or JSON for a script, "
+                "whose keys are documented and stay."
+            ),
+        )
+
+    def report(self, **options: Any) -> int:
+        """Print the report and return the exit code."""
+        raise NotImplementedError("A report command defines report().")
+
+    def handle(self, *_args: object, **options: Any) -> None:
+        database = options["database"]
+        if database not in connections.settings:
+            raise CommandError(
+                not_found("database", database, list(connections.settings)), returncode=MISUSE
+            )
+        try:
+            code = self.report(**options)
+        except SchemaError as error:
+            raise CommandError(str(error), returncode=error.exit_code) from error
+        except Error as error:
+            text = str(connection_failed(error, database) or _refused(error, database))
+            raise CommandError(text, returncode=UNVERIFIED) from error
+        if code:
+            self.stdout.flush()
+            sys.exit(code)
+
+    def print_json(self, document: object) -> None:
+        self.stdout.write(json.dumps(document, indent=2))
+
+    def colours(self, **options: Any) -> Style:
+        """The command's colours where they are wanted: on a terminal, or by ``--force-color``."""
+        return self.style if self.stdout.isatty() or options.get("force_color") else no_style()
+
+
+def _refused(error: Error, database: str) -> str:
+    words = " ".join(str(error).split())
+    return (
+        f'Could not read from database {database!r}: "{words}". '
+        "Check the role's rights, and what else runs there."
+    )

@@ -1,0 +1,133 @@
+"""Databases of their own for tests that migrate: on the server of the project's settings."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management import call_command
+from django.db import connections
+from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
+from psycopg.types.json import Jsonb
+
+#: PostgreSQL's number of the type, which Django hands out undecoded.
+JSONB = 3802
+#: The migrations that reproduce the original, and the newest ones.
+BASELINE = {"outbox": "0001_baseline", "jobs": "0001_baseline", "sagas": "0001_baseline"}
+
+
+@contextmanager
+def new_database(template: str = "template0") -> Iterator[dict[str, Any]]:
+    """A database in Django's terms, dropped afterwards, whoever still uses it."""
+    name = f"hodei_test_{uuid.uuid4().hex[:12]}"
+    with connections["default"]._nodb_cursor() as cursor:
+        cursor.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        info = cursor.db.connection.info
+        found = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": name,
+            "HOST": info.host,
+            "PORT": str(info.port),
+            "USER": info.user,
+            "PASSWORD": info.password,
+        }
+    try:
+        yield found
+    finally:
+        with connections["default"]._nodb_cursor() as cursor:
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def point(alias: str, database: dict[str, Any], **changes: Any) -> None:
+    """Let the alias mean this database from now on."""
+    forget(alias)
+    connections.settings[alias] = {
+        "ATOMIC_REQUESTS": False,
+        "AUTOCOMMIT": True,
+        "CONN_HEALTH_CHECKS": False,
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": {},
+        "TEST": {"CHARSET": None, "COLLATION": None, "MIGRATE": True, "MIRROR": None},
+        "TIME_ZONE": None,
+        **database,
+        **changes,
+    }
+
+
+def forget(alias: str) -> None:
+    """Close what the alias has open, and let it mean nothing."""
+    if alias in connections.settings:
+        connections[alias].close()
+        if connections[alias].vendor == "postgresql":
+            connections[alias].close_pool()
+        del connections[alias]
+        del connections.settings[alias]
+    RAN_DB_VERSION_CHECK.discard(alias)
+
+
+@contextmanager
+def alias_of(database: dict[str, Any], alias: str = "migrated") -> Iterator[str]:
+    """The database under an alias of its own for the time of the block."""
+    point(alias, database)
+    try:
+        yield alias
+    finally:
+        forget(alias)
+
+
+class Migrated:
+    """One database, its migrations and its rows."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        return connections[self.alias]
+
+    def migrate(self, app: str | None = None, target: str | None = None) -> None:
+        words = [word for word in (app, target) if word]
+        call_command("migrate", *words, database=self.alias, interactive=False, verbosity=0)
+
+    def to_baseline(self) -> None:
+        for app in ("sagas", "jobs", "outbox"):
+            self.migrate(app, BASELINE[app])
+
+    def to_head(self) -> None:
+        for app in ("outbox", "jobs", "sagas"):
+            self.migrate(app)
+
+    def execute(self, sql: str, parameters: Any = None) -> int:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return cursor.rowcount
+
+    def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            is_json = [column.type_code == JSONB for column in cursor.description]
+            return [
+                tuple(
+                    json.loads(value) if decode and value is not None else value
+                    for value, decode in zip(row, is_json, strict=True)
+                )
+                for row in cursor.fetchall()
+            ]
+
+    def value(self, sql: str, parameters: Any = None) -> Any:
+        ((found,),) = self.rows(sql, parameters)
+        return found
+
+    def insert(self, table: str, **values: Any) -> None:
+        names = ", ".join(values)
+        marks = ", ".join(["%s"] * len(values))
+        self.execute(
+            f"INSERT INTO {table} ({names}) VALUES ({marks})",
+            [
+                Jsonb(value) if isinstance(value, dict | list) else value
+                for value in values.values()
+            ],
+        )

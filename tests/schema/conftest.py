@@ -1,0 +1,90 @@
+"""Databases of their own for these tests, on the server of the project's settings."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.databases import forget, new_database, point
+
+ALIAS = "scratch"
+ROOT = Path(__file__).resolve().parents[2]
+APPS = "tests.schema.apps"
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def database(django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    """An empty database, in Django's terms."""
+    with django_db_blocker.unblock(), new_database() as database:
+        yield database
+
+
+@pytest.fixture
+def point_alias(django_db_blocker: Any) -> Iterator[Callable[..., str]]:
+    """A function that points the alias ``scratch`` at a database and returns the alias."""
+
+    def pointed(database: dict[str, Any], **changes: Any) -> str:
+        point(ALIAS, database, **changes)
+        return ALIAS
+
+    with django_db_blocker.unblock():
+        try:
+            yield pointed
+        finally:
+            forget(ALIAS)
+
+
+@pytest.fixture
+def scratch(database: dict[str, Any], point_alias: Callable[..., str]) -> str:
+    """The alias of an empty database."""
+    return point_alias(database)
+
+
+@pytest.fixture
+def install(settings: Any) -> Callable[..., None]:
+    """A function that makes these test apps the only ones installed beside the necessary."""
+
+    def only(*names: str) -> None:
+        settings.INSTALLED_APPS = [
+            "django.contrib.contenttypes",
+            "hodei.schema",
+            *(f"{APPS}.{name}" for name in names),
+        ]
+
+    return only
+
+
+@pytest.fixture
+def manage(database: dict[str, Any]) -> Run:
+    """A function that runs a command in a process, in a project that knows only hodei.schema."""
+
+    def run(
+        *words: str, apps: tuple[str, ...] = (), aliases: dict[str, Any] | None = None, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "django", *words],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.schema.settings_alone",
+                "PYTHONPATH": str(ROOT),
+                "SCHEMA_TEST_DATABASES": json.dumps(aliases or {"default": database}),
+                "SCHEMA_TEST_APPS": " ".join(f"{APPS}.{name}" for name in apps),
+                **env,
+            },
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,20 @@
+"""A project that has ``hodei.schema`` and nothing else of Hodei, for tests of it by itself.
+
+The databases come from the variable SCHEMA_TEST_DATABASES, in Django's terms, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+DATABASES = json.loads(os.environ.get("SCHEMA_TEST_DATABASES", "{}"))
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "hodei.schema",
+    *os.environ.get("SCHEMA_TEST_APPS", "").split(),
+]
+SECRET_KEY = "for tests alone"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import hodei.schema
+
+# Django imports the package, and connection.py through hodei.cli, before its registry is ready.
+LIGHT = """
+import sys
+import hodei.schema, hodei.schema.apps
+heavy = {"django.db.models", "hodei.schema.service", "django.core.management", "psycopg"}
+print(sorted(heavy & sys.modules.keys()))
+import hodei.schema.connection
+print(sorted({"django.db.models", "hodei.schema.service", "psycopg"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.process
+def test_importing_it_loads_no_models_and_no_driver() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+@pytest.mark.parametrize("name", hodei.schema.__all__)
+def test_what_it_offers_is_there(name: str) -> None:
+    assert getattr(hodei.schema, name).__name__ == name
+
+
+def test_a_name_it_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        hodei.schema.nonsense  # noqa: B018

@@ -1,0 +1,345 @@
+"""The command ``schema_status``: in this process where that is enough, as one where it is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connections
+from django.db.migrations.recorder import MigrationRecorder
+from django.test.utils import CaptureQueriesContext
+
+from hodei.schema.management.commands.schema_status import Command
+
+Install = Callable[..., None]
+Run = Callable[..., Any]
+
+
+def status(alias: str, **options: Any) -> str:
+    out = io.StringIO()
+    call_command("schema_status", database=alias, stdout=out, **options)
+    return out.getvalue()
+
+
+def report(alias: str, **options: Any) -> Any:
+    return json.loads(status(alias, format="json", **options))
+
+
+def migrate(alias: str, *target: str) -> None:
+    call_command("migrate", *target, database=alias, verbosity=0)
+
+
+@pytest.fixture
+def half(scratch: str, install: Install) -> str:
+    """The alias of a database where the first two of three migrations of ``ledger`` are applied,
+    and one that is unknown."""
+    install("ledger", "bare")
+    migrate(scratch)
+    migrate(scratch, "ledger", "0002")
+    MigrationRecorder(connections[scratch]).record_applied("ledger", "0009_newer")
+    return scratch
+
+
+class TestTable:
+    def test_lists_every_migration_and_sums_up(self, half: str) -> None:
+        out = status(half, apps=["ledger"])
+
+        lines = out.splitlines()
+        instant = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        assert re.fullmatch(r"app +migration +state +applied at \(UTC\)", lines[0])
+        assert re.fullmatch(rf"ledger +0001_initial +applied +{instant}", lines[1])
+        assert re.fullmatch(rf"ledger +0002_post +applied +{instant}", lines[2])
+        assert re.fullmatch(r"ledger +0003_amount +pending +-", lines[3])
+        assert re.fullmatch(rf"ledger +0009_newer +unknown +{instant}", lines[4])
+        assert lines[5:] == ["", "Schema INVALID: 2/3 applied, 1 pending, 0 failed, 1 unknown"]
+
+    def test_pending_narrows_the_list_and_not_the_sum(self, half: str) -> None:
+        lines = status(half, pending=True).splitlines()
+
+        assert [line.split()[:2] for line in lines[1:-2]] == [["ledger", "0003_amount"]]
+        assert lines[-1] == "Schema INVALID: 4/5 applied, 1 pending, 0 failed, 1 unknown"
+
+    def test_without_pending_ones_there_is_no_table(self, scratch: str, install: Install) -> None:
+        install("orchard")
+        migrate(scratch)
+
+        assert status(scratch, pending=True) == "Schema valid: 6/6 migrations applied\n"
+
+    def test_an_app_without_migrations_is_told(self, half: str) -> None:
+        assert status(half, apps=["bare"]) == (
+            "App bare has no migrations.\nSchema valid: 0/0 migrations applied\n"
+        )
+
+    def test_a_conflict_is_told(self, scratch: str, install: Install) -> None:
+        install("forked")
+
+        out = status(scratch)
+
+        assert "App forked has 2 last migrations: 0002_left, 0002_right." in out
+        assert out.endswith("0 failed, 1 conflicting\n")
+
+    def test_fits_a_hundred_columns(self, scratch: str, install: Install) -> None:
+        install("ledger")
+        MigrationRecorder(connections[scratch]).record_applied("ledger", "0004_" + "long_" * 40)
+
+        assert max(map(len, status(scratch).splitlines())) == 100
+
+    def test_colours_only_where_they_are_asked_for(self, half: str) -> None:
+        assert "\x1b[" not in status(half)
+        assert "\x1b[" in status(half, force_color=True)
+
+    def test_colours_a_terminal(self, half: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TERM", "xterm")
+        out = io.StringIO()
+        out.isatty = lambda: True  # type: ignore[method-assign]
+        command = Command(force_color=True)
+
+        call_command(command, database=half, stdout=out)
+
+        assert "\x1b[" in out.getvalue()
+
+
+class TestJson:
+    def test_has_these_keys(self, half: str) -> None:
+        found = report(half, apps=["ledger"])
+
+        instants = [migration.pop("applied_at") for migration in found["migrations"]]
+        assert instants[2] is None
+        assert datetime.now(UTC) - datetime.fromisoformat(instants[0]) < timedelta(minutes=5)
+        assert datetime.fromisoformat(instants[0]).utcoffset() == timedelta(0)
+        assert found.pop("findings")[0].pop("message").startswith("Migration ledger.0009_newer")
+        assert found == {
+            "format_version": 1,
+            "database": half,
+            "valid": False,
+            "summary": "Schema INVALID: 2/3 applied, 1 pending, 0 failed, 1 unknown",
+            "counts": {"applied": 2, "expected": 3, "pending": 1, "failed": 0, "unknown": 1},
+            "last_migration": "ledger.0009_newer",
+            "migrations": [
+                {"app": "ledger", "name": "0001_initial", "state": "applied"},
+                {"app": "ledger", "name": "0002_post", "state": "applied"},
+                {"app": "ledger", "name": "0003_amount", "state": "pending"},
+                {"app": "ledger", "name": "0009_newer", "state": "unknown"},
+            ],
+        }
+
+    def test_findings_have_these_keys(self, half: str) -> None:
+        (finding,) = report(half)["findings"]
+
+        assert finding.pop("message")
+        assert finding == {
+            "kind": "unknown",
+            "severity": "warning",
+            "subject": "ledger.0009_newer",
+        }
+
+    def test_every_key_is_documented(self, half: str) -> None:
+        page = Path(__file__).parents[2] / "docs" / "reference" / "schema_status.md"
+        text = page.read_text(encoding="utf-8")
+
+        def keys(value: Any) -> set[str]:
+            if isinstance(value, dict):
+                return set(value).union(*map(keys, value.values()))
+            return set().union(*map(keys, value)) if isinstance(value, list) else set()
+
+        assert {key for key in keys(report(half)) if f"`{key}`" not in text} == set()
+
+    def test_of_an_empty_database(self, scratch: str, install: Install) -> None:
+        install("ledger")
+
+        found = report(scratch)
+
+        assert found["last_migration"] is None
+        assert {migration["state"] for migration in found["migrations"]} == {"pending"}
+        assert connections[scratch].introspection.table_names() == []
+
+
+class TestCheck:
+    def test_is_content_with_a_valid_schema(self, scratch: str, install: Install) -> None:
+        install("ledger")
+        migrate(scratch)
+
+        assert "Schema valid" in status(scratch, check=True)
+
+    def test_fails_with_pending_migrations(self, half: str) -> None:
+        with pytest.raises(SystemExit) as caught:
+            status(half, check=True)
+
+        assert caught.value.code == 1
+
+    def test_fails_with_a_conflict(self, scratch: str, install: Install) -> None:
+        install("forked")
+        for name in ("0001_initial", "0002_left", "0002_right"):
+            MigrationRecorder(connections[scratch]).record_applied("forked", name)
+
+        with pytest.raises(SystemExit):
+            status(scratch, check=True, apps=["forked"])
+
+    def test_unknown_migrations_alone_are_no_failure(self, half: str) -> None:
+        migrate(half)
+
+        assert status(half, check=True).endswith("applied, 1 unknown\n")
+
+    def test_answers_for_the_chosen_apps_alone(self, half: str) -> None:
+        assert "Schema valid" in status(half, check=True, apps=["contenttypes"])
+
+
+class TestMisuse:
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"apps": ["legder"]}, "There is no app 'legder'. Did you mean ledger?"),
+            ({"apps": ["ledger", "zzz"]}, "There is no app 'zzz'; there are: bare, contenttypes,"),
+            ({"database": "scrach"}, "There is no database 'scrach'. Did you mean scratch?"),
+        ],
+    )
+    def test_a_wrong_name_lists_the_near_ones(
+        self, half: str, options: dict[str, Any], text: str
+    ) -> None:
+        with pytest.raises(CommandError) as caught:
+            status(**{"alias": options.pop("database", half), **options})
+
+        assert str(caught.value).startswith(text)
+        assert caught.value.returncode == 2
+
+    def test_another_engine_is_refused(self, point_alias: Callable[..., str]) -> None:
+        with pytest.raises(CommandError, match="PostgreSQL alone") as caught:
+            status(point_alias({"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}))
+
+        assert caught.value.returncode == 2
+
+    def test_a_broken_graph_is_told(self, scratch: str, install: Install) -> None:
+        install("orphaned")
+
+        with pytest.raises(CommandError, match="make no graph") as caught:
+            status(scratch)
+
+        assert caught.value.returncode == 2
+
+
+class TestUnverified:
+    def test_no_connection(self, point_alias: Callable[..., str], database: dict[str, Any]) -> None:
+        with pytest.raises(CommandError, match="no such database") as caught:
+            status(point_alias(database, NAME="hodei_schema_no_such"))
+
+        assert caught.value.returncode == 3
+
+    def test_no_right_to_read(self, half: str) -> None:
+        with connections[half].cursor() as cursor:
+            cursor.execute("SET ROLE pg_monitor")
+
+        with pytest.raises(CommandError, match="permission denied for table") as caught:
+            status(half)
+
+        assert caught.value.returncode == 3
+        assert "\n" not in str(caught.value)
+
+
+class TestCost:
+    def test_asks_the_database_hardly_more_than_showmigrations(self, half: str) -> None:
+        with CaptureQueriesContext(connections[half]) as theirs:
+            call_command("showmigrations", database=half, stdout=io.StringIO())
+        with CaptureQueriesContext(connections[half]) as ours:
+            status(half)
+
+        assert len(ours) <= len(theirs) + 1
+
+    def test_runs_no_system_checks(self) -> None:
+        assert Command.requires_system_checks == []
+
+    @pytest.mark.slow
+    @pytest.mark.process
+    def test_takes_no_longer_than_showmigrations_by_a_third(self, manage: Run) -> None:
+        manage("migrate", apps=("orchard",))
+
+        def seconds(command: str) -> float:
+            start = time.perf_counter()
+            assert manage(command, apps=("orchard",)).returncode == 0
+            return time.perf_counter() - start
+
+        # The best of several, taken in turns: what else the machine does only ever adds.
+        pairs = [(seconds("showmigrations"), seconds("schema_status")) for _ in range(6)]
+        theirs, ours = (min(column) for column in zip(*pairs, strict=True))
+        assert ours <= theirs * 1.3
+
+
+@pytest.mark.process
+class TestProcess:
+    def test_a_healthy_database(self, manage: Run) -> None:
+        assert manage("migrate", "-v0", apps=("orchard",)).returncode == 0
+
+        done = manage("schema_status", "--check", apps=("orchard",))
+
+        assert done.returncode == 0
+        assert done.stderr == ""
+        assert done.stdout.endswith("Schema valid: 18/18 migrations applied\n")
+
+    def test_pending_migrations_with_check(self, manage: Run) -> None:
+        done = manage("schema_status", "--check", "--format", "json", apps=("orchard",))
+
+        assert done.returncode == 1
+        assert done.stderr == ""
+        assert json.loads(done.stdout)["counts"]["pending"] == 18
+
+    @pytest.mark.parametrize("words", [["--database", "x"], ["--format", "xml"], ["--app", "x"]])
+    def test_misuse(self, manage: Run, words: list[str]) -> None:
+        done = manage("schema_status", *words)
+
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert "Traceback" not in done.stderr
+
+    @pytest.mark.parametrize("words", [[], ["--check"], ["--format", "json"]])
+    def test_a_database_out_of_reach(
+        self, manage: Run, database: dict[str, Any], words: list[str]
+    ) -> None:
+        aliases = {"default": {**database, "NAME": "hodei_schema_no_such"}}
+
+        done = manage("schema_status", *words, aliases=aliases)
+
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        assert "no such database" in done.stderr
+
+    def test_another_database(self, manage: Run, database: dict[str, Any]) -> None:
+        aliases = {"default": {**database, "NAME": "hodei_schema_no_such"}, "second": database}
+
+        done = manage("schema_status", "--database", "second", aliases=aliases)
+
+        assert done.returncode == 0
+        assert done.stdout.endswith("14 pending, 0 failed\n")
+
+    def test_an_app_that_fails_its_checks_is_no_hindrance(self, manage: Run) -> None:
+        assert "faulty.E001" in manage("showmigrations", apps=("faulty",)).stderr
+
+        done = manage("schema_status", apps=("faulty",))
+
+        assert done.returncode == 0
+        assert done.stderr == ""
+
+
+class TestHelp:
+    def test_explains_every_option_to_a_newcomer(self) -> None:
+        text = " ".join(Command().create_parser("manage.py", "schema_status").format_help().split())
+
+        for told in (
+            "applied, pending (on disk, not in the database yet: migrate would run it)",
+            "Reads only, changes nothing.",
+            "0 fine, 1 not valid (with --check), 2 misuse or wrong configuration, 3",
+            "a name in the DATABASES setting (default",
+            "JSON for a script",
+            "Exit with 1 unless every migration on disk is applied",
+            "List only the pending migrations.",
+            "May be given several times",
+        ):
+            assert told in text
