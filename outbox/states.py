@@ -1,0 +1,50 @@
+"""The states of events and of troubled keys, and the actions on dead letters: one list each.
+
+Migrations spell the same values out, and a test compares them. Pure: no Django, no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class EventStatus(StrEnum):
+    """Where an event is on its way out."""
+
+    PENDING = "PENDING"  # waits for its relay, a retry time or the release of its key
+    PUBLISHED = "PUBLISHED"
+    FAILED = "FAILED"  # given up: its dead letter is what a person works with
+
+
+EVENT_FINAL = frozenset({EventStatus.PUBLISHED})
+
+EVENT_TRANSITIONS: Mapping[EventStatus, frozenset[EventStatus]] = {
+    EventStatus.PENDING: frozenset({EventStatus.PUBLISHED, EventStatus.FAILED}),
+    EventStatus.PUBLISHED: frozenset(),
+    EventStatus.FAILED: frozenset({EventStatus.PENDING}),  # requeued from its dead letter
+}
+
+
+class KeyState(StrEnum):
+    """Why the events of one aggregate are held back."""
+
+    BACKOFF = "BACKOFF"  # its first event failed and waits for its retry time
+    PARKED = "PARKED"  # its first event is dead: the others wait until that is dealt with
+
+
+KEY_TRANSITIONS: Mapping[KeyState, frozenset[KeyState]] = {
+    KeyState.BACKOFF: frozenset({KeyState.PARKED}),
+    KeyState.PARKED: frozenset({KeyState.BACKOFF}),  # requeued, and failed again
+}
+
+
+class DeadLetterAction(StrEnum):
+    """What happened to a dead letter, and what a person did with it."""
+
+    DIED = "DIED"
+    REQUEUED = "REQUEUED"
+    RESOLVED = "RESOLVED"
+    DISCARDED = "DISCARDED"
+    RESTORED = "RESTORED"
+    RESENT = "RESENT"  # a changed copy was published under an id of its own
