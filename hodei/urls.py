@@ -6,6 +6,10 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+admin.site.site_header = "Hodei"
+admin.site.site_title = "Hodei"
+admin.site.index_title = "Jobs, events and sagas"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),

@@ -1,0 +1,10 @@
+"""Jobs, their queue, workers and providers in Django's admin.
+
+Django finds this package; its modules register their pages as they are imported.
+"""
+
+from __future__ import annotations
+
+from jobs.admin import records, work, workers
+
+__all__ = ["records", "work", "workers"]

@@ -1,0 +1,150 @@
+"""Takes the pictures of the documentation: the admin's index, a dead letter and a saga.
+
+    python scripts/screenshots.py [--base-url URL] [--directory docs/images]
+
+Without --base-url it makes a throw-away database from the project's settings, loads the sample,
+serves it on a free port and drops it at the end. With it, the pictures are taken there: as the user
+SCREENSHOT_USER with the password SCREENSHOT_PASSWORD, who must be staff and may view everything.
+Chromium has to be installed; playwright only drives it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the pictures are taken, and as whom."""
+
+    url: str
+    user: str
+    password: str
+
+
+@contextmanager
+def own_site() -> Iterator[Site]:
+    """Serve the project on a free port, with the sample in a database of its own."""
+    # The page is served as plain HTTP on this machine, which only DEBUG allows.
+    os.environ["DEBUG"] = "1"
+    # Playwright keeps a loop in this thread, which Django would take for asynchronous code.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hodei.settings")
+    sys.path.insert(0, str(ROOT))
+    import django  # noqa: PLC0415  (what follows can only be imported with the settings)
+
+    django.setup()
+    from django.contrib.auth import get_user_model  # noqa: PLC0415
+    from django.contrib.staticfiles.handlers import StaticFilesHandler  # noqa: PLC0415
+    from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415
+    from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+
+    from hodei.sample import load_sample  # noqa: PLC0415
+
+    class Quiet(WSGIRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing: the pictures are the output."""
+
+    name = connection.settings_dict["NAME"]
+    test = connection.settings_dict["TEST"]
+    test["NAME"] = f"{name}_screenshots_{secrets.token_hex(4)}"
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    try:
+        load_sample()
+        site = Site("", "ana@example.org", secrets.token_urlsafe(16))
+        get_user_model().objects.create_superuser(site.user, password=site.password)
+        server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
+        server.daemon_threads = False
+        server.set_app(StaticFilesHandler(WSGIHandler()))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield Site(f"http://127.0.0.1:{server.server_port}", site.user, site.password)
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+    finally:
+        connection.creation.destroy_test_db(name, verbosity=0)
+
+
+def log_in(page: Page, site: Site) -> None:
+    """Log in by the form."""
+    page.goto(f"{site.url}/admin/login/?next=/admin/")
+    page.fill("#id_username", site.user)
+    page.fill("#id_password", site.password)
+    page.click("input[type=submit]")
+    page.wait_for_selector("#user-tools")
+
+
+def open_first(page: Page, address: str) -> None:
+    """Open the page of the first row of a list."""
+    page.goto(address)
+    with page.expect_navigation():
+        page.click("#result_list tbody tr:first-child th a")
+
+
+def take(site: Site, directory: Path) -> list[Path]:
+    """Take the pictures into the folder."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise SystemExit("screenshots: there is no chromium on PATH; install Chromium.")
+    directory.mkdir(parents=True, exist_ok=True)
+    taken = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+
+        def picture(name: str) -> None:
+            path = directory / f"{name}.png"
+            page.screenshot(path=path)
+            taken.append(path)
+
+        log_in(page, site)
+        picture("admin-index")
+        letters = f"{site.url}/admin/outbox/deadletter/"
+        open_first(page, f"{letters}?state=open&event_type=SettlementFailed")
+        picture("dead-letter")
+        open_first(page, f"{site.url}/admin/sagas/saga/?outcome=COMPENSATED")
+        picture("saga")
+        browser.close()
+    return taken
+
+
+def main() -> None:
+    """Read the command line and take the pictures."""
+    parser = argparse.ArgumentParser(description="Take the pictures of the documentation.")
+    parser.add_argument("--base-url", help="a running site with the sample; default: an own one")
+    parser.add_argument("--directory", type=Path, default=ROOT / "docs" / "images")
+    options = parser.parse_args()
+    if options.base_url:
+        user = os.environ.get("SCREENSHOT_USER", "admin")
+        password = os.environ.get("SCREENSHOT_PASSWORD", "")
+        taken = take(Site(options.base_url.rstrip("/"), user, password), options.directory)
+    else:
+        with own_site() as site:
+            taken = take(site, options.directory)
+    for path in taken:
+        print(f"{path} {path.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main()
