@@ -14,7 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Variables that would decide what a test wants to decide.
 OURS = (
     *("DATABASE_URL", "DEBUG", "SECRET_KEY", "ALLOWED_HOSTS", "HODEI_EMBEDDED", "SAMPLE"),
-    *("HODEI_EMBEDDED_DIR", "DJANGO_SETTINGS_MODULE", "HODEI_DATABASE_SAID"),
+    *("HODEI_EMBEDDED_DIR", "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE"),
+    "HODEI_EMBEDDED_TOLD",
 )
 
 
