@@ -69,7 +69,7 @@ def as_root() -> None:
 
 
 @pytest.fixture
-def as_nobody(as_root: None) -> list[str]:
+def as_nobody(as_root: None, open_programs: Path | None) -> list[str]:
     """The words before a command that make it a normal user's."""
     setpriv = shutil.which("setpriv")
     if setpriv is None:
@@ -79,7 +79,24 @@ def as_nobody(as_root: None) -> list[str]:
         # Python itself lies where only root may enter. This lets the user read it, and write
         # nothing more than before.
         words += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    if open_programs:
+        words += ["env", f"PYTHONPATH={open_programs}{os.pathsep}{CHECKOUT}"]
     return words
+
+
+@pytest.fixture(scope="session")
+def open_programs() -> Iterator[Path | None]:
+    """PostgreSQL's programs where a normal user can run them, if the installed ones are closed."""
+    installed = binaries.default()
+    if not closed_to(None, installed.folder):
+        yield None
+        return
+    path = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
+    path.chmod(0o755)
+    binaries.copy_programs(installed, installed.folder.parents[1], path / "wheel")
+    (path / "wheel" / binaries.PACKAGE / "__init__.py").touch()
+    yield path / "wheel"
+    shutil.rmtree(path)
 
 
 @pytest.fixture(scope="session")
