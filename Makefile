@@ -23,8 +23,9 @@ run: install  ## Migrate, make an admin user, load a sample, serve (PORT=8000 DA
 test: install-dev  ## Lint, and the tests on PostgreSQL 18 (embedded) and 15 (the system's)
 	@$(BIN)/python scripts/test.py
 
-test-all: install-dev  ## The same with what takes long
+test-all: install-dev  ## The same with what takes long, and every supported Python and Django
 	@$(BIN)/python scripts/test.py --all
+	@$(BIN)/nox --session tests
 
 lint: install-dev  ## ruff, mypy, import-linter, missing migrations
 	@$(BIN)/python scripts/test.py --lint
