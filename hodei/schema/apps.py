@@ -11,3 +11,8 @@ class SchemaConfig(AppConfig):
     name = "hodei.schema"
     label = "hodei_schema"
     verbose_name = "Schema"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks, by importing them."""
+        from hodei.schema import checks  # noqa: F401, PLC0415

@@ -19,13 +19,8 @@ _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionD
 
 def fingerprint(source: str) -> str:
     """Return ``ast1-<Python minor>:<SHA-256>`` for a module's text. Raises SyntaxError."""
-    tree = ast.parse(source)
-    _drop_docstrings(tree)
-    digest = hashlib.sha256()
-    for token in _tokens(tree):
-        digest.update(token.encode("utf-8", "surrogatepass"))
-        digest.update(b"\0")
-    return f"{tag()}:{digest.hexdigest()}"
+    tokens = "\0".join([*_tokens(ast.parse(source)), ""])
+    return f"{tag()}:{hashlib.sha256(tokens.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def tag() -> str:
@@ -38,16 +33,15 @@ def comparable(one: str, other: str) -> bool:
     return one.partition(":")[0] == other.partition(":")[0]
 
 
-def _drop_docstrings(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
-        if isinstance(node, _WITH_DOCSTRING) and node.body:
-            first = node.body[0]
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                del node.body[0]
+def _drop_docstring(node: ast.AST) -> None:
+    if isinstance(node, _WITH_DOCSTRING) and node.body:
+        first = node.body[0]
+        if (
+            isinstance(first, ast.Expr)
+            and isinstance(first.value, ast.Constant)
+            and isinstance(first.value.value, str)
+        ):
+            del node.body[0]
 
 
 def _tokens(tree: ast.AST) -> Iterator[str]:
@@ -59,6 +53,7 @@ def _tokens(tree: ast.AST) -> Iterator[str]:
     while stack:
         item = stack.pop()
         if isinstance(item, ast.AST):
+            _drop_docstring(item)
             yield f"node {type(item).__name__}"
             # "kind" only tells u"text" from "text".
             fields = [value for name, value in ast.iter_fields(item) if name != "kind"]

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from django.core.management import call_command
 from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS
 
-from hodei.schema.connection import check_connection, connection_errors, require_postgresql
-from hodei.schema.errors import SchemaError
-from hodei.schema.executor import recording
+from hodei.schema.connection import check_connection, connection_errors
+from hodei.schema.failures import MigrationFailed
+from hodei.schema.history import read_runs
 from hodei.schema.results import MigrationResult, SchemaValidationResult
+from hodei.schema.run import migration_run
 from hodei.schema.status import read_status
+from hodei.schema.validation import Comparison, validate
+
+__all__ = ["MigrationFailed", "MigrationService", "run_migrations"]
 
 logger = logging.getLogger(__name__)
-
-
-class MigrationFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
-    """A migration raised. ``results`` are those of this run, in order; the last is the failure."""
-
-    exit_code = 5
-
-    def __init__(self, results: Sequence[MigrationResult]) -> None:
-        self.results = tuple(results)
-        super().__init__(self.results)
-
-    @property
-    def failure(self) -> MigrationResult:
-        return self.results[-1]
-
-    def __str__(self) -> str:
-        failed, before = self.failure, len(self.results) - 1
-        return (
-            f"Migration {failed.app}.{failed.name} failed after {failed.duration_ms} ms: "
-            f"{failed.error}. Applied in this run before it, and kept: {before}. "
-            "Correct the migration or the data and run again, which goes on from here."
-        )
 
 
 class MigrationService:
@@ -56,33 +37,52 @@ class MigrationService:
     def run_all(self) -> list[MigrationResult]:
         """Apply every pending migration, as Django's ``migrate`` does it, its signals included.
 
-        Owns its transactions: one for each atomic migration. Stops at the first failure with
+        Waits while another run holds the lock of this database, and records every attempt. Owns its
+        transactions: one for each atomic migration. Stops at the first failure with
         MigrationFailed, which carries what ran before. What ``migrate`` refuses before it runs
-        anything (conflicting leaves, inconsistent history) passes as Django raises it.
+        anything (conflicting leaves, inconsistent history) passes as Django raises it; so do the
+        reasons of ``migration_run`` for not beginning.
         Returns the results in the order applied; empty if nothing was pending.
         """
-        require_postgresql(self.using)
-        results: list[MigrationResult] = []
-        try:
-            with recording(results.append), connection_errors(self.using):
+        with connection_errors(self.using), migration_run(self.using, command="run_all") as run:
+            try:
                 call_command(migrate.Command(), database=self.using, interactive=False, verbosity=0)
-        except Exception as error:
-            if results and not results[-1].success:
-                raise MigrationFailed(results) from error
-            raise
-        return results
+            except Exception as error:
+                failure = run.failure()
+                if failure is None:
+                    raise
+                raise failure from error
+        return run.results
 
-    def validate(self) -> SchemaValidationResult:
-        """Compare the migrations on disk with those recorded in the database. Read-only.
+    def history(
+        self, *, limit: int | None = None, app: str | None = None, failed_only: bool = False
+    ) -> list[MigrationResult]:
+        """Every attempt on record, newest first; empty where nothing was ever recorded.
 
-        It answers for the records, not for the tables themselves. Raises what ``read_status`` does.
+        One that was killed counts as failed, and one that is going on is left out. Read-only.
         """
-        return read_status(self.using).validation()
+        runs = read_runs(self.using, limit=limit, app=app, failed_only=failed_only)
+        return [run.result() for run in runs if run.success is not None]
+
+    def validate(
+        self, *, drift: bool = True, comparison: Comparison | None = None
+    ) -> SchemaValidationResult:
+        """Compare the migrations on disk with the database: its records, and what it is.
+
+        With ``drift`` the live catalog is compared with what the applied migrations build, and the
+        models with the migrations: a second or two, on a connection of its own, and nothing is kept
+        (``validation``). Without it the records alone are compared, in milliseconds. Raises what
+        ``read_status`` does, and a SchemaError with exit code 3 where nothing can be said.
+        """
+        if not drift:
+            return read_status(self.using).validation()
+        return validate(self.using, comparison)
 
 
 def run_migrations(using: str = DEFAULT_DB_ALIAS) -> SchemaValidationResult:
     """Connect, migrate and validate: for an application's start-up.
 
+    It answers for the records; whether the tables agree, ``MigrationService.validate`` tells.
     Returns the validation, valid or not; raises as the three steps do.
     """
     service = MigrationService(using)
@@ -94,7 +94,8 @@ def run_migrations(using: str = DEFAULT_DB_ALIAS) -> SchemaValidationResult:
             result.name,
             result.duration_ms,
         )
-    validation = service.validate()
+    # A start must not wait for a replay, nor need the right to make a schema.
+    validation = service.validate(drift=False)
     level = logging.INFO if validation.is_valid else logging.ERROR
     logger.log(level, "%s database=%s", validation.summary(), using)
     return validation

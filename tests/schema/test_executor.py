@@ -17,18 +17,19 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 from hodei.schema.checksums import fingerprint
-from hodei.schema.executor import RecordingExecutor, describe, recording
+from hodei.schema.executor import RecordingExecutor, exchanged
+from hodei.schema.failures import describe
 from hodei.schema.results import Direction, MigrationResult
+from hodei.schema.run import migration_run
 from hodei.schema.sources import checksum_of, source_of
 
 Install = Callable[..., None]
 
 
 def migrate(alias: str, *target: str, **options: object) -> list[MigrationResult]:
-    results: list[MigrationResult] = []
-    with recording(results.append):
-        call_command("migrate", *target, database=alias, verbosity=0, **options)
-    return results
+    with migration_run(alias, command="test") as run:
+        call_command(migrate_module.Command(), *target, database=alias, verbosity=0, **options)
+    return run.results
 
 
 def executor_of_migrate() -> Any:
@@ -79,10 +80,11 @@ class TestRecording:
     ) -> None:
         install("ledger")
         monkeypatch.setenv("LEDGER_AMOUNT", "nonsense")
-        results: list[MigrationResult] = []
 
-        with pytest.raises(DataError), recording(results.append):
-            call_command("migrate", database=scratch, verbosity=0)
+        with pytest.raises(DataError), migration_run(scratch, command="test") as run:
+            call_command(migrate_module.Command(), database=scratch, verbosity=0)
+
+        results = run.results
 
         assert ran(results, "ledger") == [
             ("0001_initial", Direction.FORWARD, True),
@@ -127,39 +129,25 @@ class TestRecording:
 
         assert migrate(scratch) == []
 
-    def test_a_plan_or_a_check_is_no_result(self, scratch: str, install: Install) -> None:
-        install("ledger")
-        results: list[MigrationResult] = []
-
-        with pytest.raises(SystemExit), recording(results.append):
-            call_command("migrate", database=scratch, check_unapplied=True)
-
-        assert results == []
-
     def test_django_gets_its_executor_back(self) -> None:
         def fail() -> None:
             assert executor_of_migrate() is not MigrationExecutor
             raise RuntimeError("inside")
 
-        with pytest.raises(RuntimeError, match="inside"), recording(print):
+        with pytest.raises(RuntimeError, match="inside"), exchanged(MigrationExecutor):
             fail()
 
         assert executor_of_migrate() is MigrationExecutor
 
-    def test_a_call_inside_a_call_is_told_to_the_inner_one(
-        self, scratch: str, install: Install
-    ) -> None:
+    def test_a_run_inside_a_run_has_its_own_results(self, scratch: str, install: Install) -> None:
         install("ledger")
-        outer: list[MigrationResult] = []
-        inner: list[MigrationResult] = []
 
-        with recording(outer.append):
-            with recording(inner.append):
-                call_command("migrate", "ledger", "0001", database=scratch, verbosity=0)
-            call_command("migrate", "ledger", "0002", database=scratch, verbosity=0)
+        with migration_run(scratch, command="outer") as outer:
+            inner = migrate(scratch, "ledger", "0001")
+            call_command(migrate_module.Command(), "ledger", "0002", database=scratch, verbosity=0)
 
         assert [r.name for r in inner if r.app == "ledger"] == ["0001_initial"]
-        assert [r.name for r in outer] == ["0002_post"]
+        assert [r.name for r in outer.results] == ["0002_post"]
 
     def test_another_thread_keeps_djangos_executor(self, scratch: str) -> None:
         built: list[object] = []
@@ -167,7 +155,7 @@ class TestRecording:
         def build() -> None:
             built.append(executor_of_migrate()(None))
 
-        with recording(print):
+        with migration_run(scratch, command="test"):
             thread = threading.Thread(target=build)
             thread.start()
             thread.join()
@@ -182,10 +170,10 @@ class TestRecording:
 
         def second() -> None:
             inside.set()
-            with recording(print):
+            with exchanged(MigrationExecutor):
                 entered.set()
 
-        with recording(print):
+        with exchanged(MigrationExecutor):
             thread = threading.Thread(target=second)
             thread.start()
             inside.wait(10)

@@ -55,24 +55,25 @@ class TestTable:
 
         lines = out.splitlines()
         instant = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-        assert re.fullmatch(r"app +migration +state +applied at \(UTC\)", lines[0])
-        assert re.fullmatch(rf"ledger +0001_initial +applied +{instant}", lines[1])
-        assert re.fullmatch(rf"ledger +0002_post +applied +{instant}", lines[2])
-        assert re.fullmatch(r"ledger +0003_amount +pending +-", lines[3])
-        assert re.fullmatch(rf"ledger +0009_newer +unknown +{instant}", lines[4])
+        ran = rf"{instant} +\d+ ms +\w+"
+        assert re.fullmatch(r"app +migration +state +applied at \(UTC\) +duration +by", lines[0])
+        assert re.fullmatch(rf"ledger +0001_initial +applied +{ran}", lines[1])
+        assert re.fullmatch(rf"ledger +0002_post +applied +{ran}", lines[2])
+        assert re.fullmatch(r"ledger +0003_amount +pending +- +- +-", lines[3])
+        assert re.fullmatch(rf"ledger +0009_newer +unknown +{instant} +- +external", lines[4])
         assert lines[5:] == ["", "Schema INVALID: 2/3 applied, 1 pending, 0 failed, 1 unknown"]
 
     def test_pending_narrows_the_list_and_not_the_sum(self, half: str) -> None:
         lines = status(half, pending=True).splitlines()
 
         assert [line.split()[:2] for line in lines[1:-2]] == [["ledger", "0003_amount"]]
-        assert lines[-1] == "Schema INVALID: 4/5 applied, 1 pending, 0 failed, 1 unknown"
+        assert lines[-1] == "Schema INVALID: 5/6 applied, 1 pending, 0 failed, 1 unknown"
 
     def test_without_pending_ones_there_is_no_table(self, scratch: str, install: Install) -> None:
         install("orchard")
         migrate(scratch)
 
-        assert status(scratch, pending=True) == "Schema valid: 6/6 migrations applied\n"
+        assert status(scratch, pending=True) == "Schema valid: 7/7 migrations applied\n"
 
     def test_an_app_without_migrations_is_told(self, half: str) -> None:
         assert status(half, apps=["bare"]) == (
@@ -113,6 +114,15 @@ class TestJson:
         found = report(half, apps=["ledger"])
 
         instants = [migration.pop("applied_at") for migration in found["migrations"]]
+        durations = [migration.pop("duration_ms") for migration in found["migrations"]]
+        roles = [migration.pop("by") for migration in found["migrations"]]
+        runs = [migration.pop("run") for migration in found["migrations"]]
+        assert [duration is None for duration in durations] == [False, False, True, True]
+        assert roles[0] == roles[1] != roles[2] is roles[3] is None
+        assert runs[0] < runs[1]
+        assert {migration.pop("error") for migration in found["migrations"]} == {None}
+        external = [migration.pop("external") for migration in found["migrations"]]
+        assert external == [False, False, False, True]
         assert instants[2] is None
         assert datetime.now(UTC) - datetime.fromisoformat(instants[0]) < timedelta(minutes=5)
         assert datetime.fromisoformat(instants[0]).utcoffset() == timedelta(0)
@@ -281,14 +291,14 @@ class TestProcess:
 
         assert done.returncode == 0
         assert done.stderr == ""
-        assert done.stdout.endswith("Schema valid: 18/18 migrations applied\n")
+        assert done.stdout.endswith("Schema valid: 19/19 migrations applied\n")
 
     def test_pending_migrations_with_check(self, manage: Run) -> None:
         done = manage("schema_status", "--check", "--format", "json", apps=("orchard",))
 
         assert done.returncode == 1
         assert done.stderr == ""
-        assert json.loads(done.stdout)["counts"]["pending"] == 18
+        assert json.loads(done.stdout)["counts"]["pending"] == 19
 
     @pytest.mark.parametrize("words", [["--database", "x"], ["--format", "xml"], ["--app", "x"]])
     def test_misuse(self, manage: Run, words: list[str]) -> None:
@@ -317,7 +327,7 @@ class TestProcess:
         done = manage("schema_status", "--database", "second", aliases=aliases)
 
         assert done.returncode == 0
-        assert done.stdout.endswith("14 pending, 0 failed\n")
+        assert done.stdout.endswith("15 pending, 0 failed\n")
 
     def test_an_app_that_fails_its_checks_is_no_hindrance(self, manage: Run) -> None:
         assert "faulty.E001" in manage("showmigrations", apps=("faulty",)).stderr
@@ -334,12 +344,13 @@ class TestHelp:
 
         for told in (
             "applied, pending (on disk, not in the database yet: migrate would run it)",
-            "Reads only, changes nothing.",
+            "failed (pending, and its last attempt failed)",
+            "Reads only, changes nothing, except with --accept.",
             "0 fine, 1 not valid (with --check), 2 misuse or wrong configuration, 3",
             "a name in the DATABASES setting (default",
             "JSON for a script",
             "Exit with 1 unless every migration on disk is applied",
-            "List only the pending migrations.",
+            "List only the pending migrations, failed and out of order ones among them.",
             "May be given several times",
         ):
             assert told in text

@@ -82,16 +82,24 @@ class TestRunAll:
         assert str(failed).startswith("Migration ledger.0002_post failed after ")
         assert 'invalid input syntax for type integer: "nonsense"' in str(failed)
         assert failed.exit_code == 5
-        assert service.validate().pending_migrations == (
-            ("ledger", "0002_post"),
-            ("ledger", "0003_amount"),
-        )
+        validation = service.validate()
+        assert validation.failed_migrations == (("ledger", "0002_post"),)
+        assert validation.pending_migrations == (("ledger", "0003_amount"),)
+        assert not service.history(limit=1)[0].success
         with connections[scratch].cursor() as cursor:
             cursor.execute("SELECT count(*) FROM ledger_entry")
             assert cursor.fetchone() == (0,)
 
         monkeypatch.setenv("LEDGER_AMOUNT", "7")
         assert [r.name for r in service.run_all()] == ["0002_post", "0003_amount"]
+        told = service.history(app="ledger")
+        assert [(r.name, r.success) for r in told] == [
+            ("0003_amount", True),
+            ("0002_post", True),
+            ("0002_post", False),
+            ("0001_initial", True),
+        ]
+        assert [r.name for r in service.history(failed_only=True)] == ["0002_post"]
 
     def test_what_migrate_refuses_passes_as_it_is(self, scratch: str, install: Install) -> None:
         install("forked")

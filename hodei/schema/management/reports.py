@@ -33,6 +33,7 @@ class ReportCommand(BaseCommand):
 
     # An operator asks about a database; the models may be broken, and checking them takes longer.
     requires_system_checks = []
+    formats: tuple[str, ...] = ("table", "json")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -47,7 +48,7 @@ class ReportCommand(BaseCommand):
         parser.add_argument(
             "--format",
             default="table",
-            choices=("table", "json"),
+            choices=self.formats,
             help=(
                 "How to print: a table to read (this is the default), or JSON for a script, "
                 "whose keys are documented and stay."

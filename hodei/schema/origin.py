@@ -1,0 +1,50 @@
+"""Who runs migrations, from where, with what: the part of a record that all of a run share."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import uuid
+from dataclasses import dataclass
+
+import django
+
+import hodei
+from hodei.schema import conf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """One run. ``batch`` ties its records together."""
+
+    batch: uuid.UUID
+    database_user: str
+    os_user: str
+    host: str
+    command: str
+    release: str
+    hodei_version: str
+    django_version: str
+
+
+def origin_of(command: str, database_user: str) -> Origin:
+    """This process, at this moment."""
+    return Origin(
+        batch=uuid.uuid4(),
+        database_user=database_user,
+        os_user=_os_user(),
+        host=socket.gethostname(),
+        command=command,
+        release=conf.release(),
+        hodei_version=hodei.__version__,
+        django_version=django.get_version(),
+    )
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that no passwd file knows.
+        return str(os.getuid())

@@ -1,0 +1,449 @@
+"""A run of ``migrate``: alone on its database, within limits, and on record.
+
+    with migration_run("default", command="migrate") as run:
+        call_command(django_migrate.Command(), ...)
+    run.results
+
+What the pieces do: ``lock`` lets one run in at a time, ``timeouts`` and ``watch`` keep a blocked
+migration from blocking others, ``history`` records each attempt, ``executor`` is how all of that
+gets into Django's command.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hodei.schema import conf, history, lock, signals
+from hodei.schema.attempts import Attempt
+from hodei.schema.concurrently import Verdict, clear_the_way, is_concurrent
+from hodei.schema.connection import check_connection, require_postgresql
+from hodei.schema.errors import SchemaError
+from hodei.schema.executor import RecordingExecutor, exchanged
+from hodei.schema.failures import (
+    MigrationBlocked,
+    MigrationFailed,
+    describe,
+    is_blocked,
+    sqlstate_of,
+    trace_of,
+)
+from hodei.schema.origin import Origin, origin_of
+from hodei.schema.progress import Progress
+from hodei.schema.results import Direction, MigrationResult
+from hodei.schema.sidecar import Facts, facts_of, open_session
+from hodei.schema.sources import checksum_of
+from hodei.schema.timeouts import Timeouts
+from hodei.schema.watch import Blocker, Watch
+
+if TYPE_CHECKING:
+    import psycopg
+    from django.db.backends.postgresql.base import DatabaseWrapper
+    from django.db.migrations import Migration
+
+_T = TypeVar("_T")
+
+_LONGEST_PAUSE = 30.0
+
+#: The run of a thread on an alias: a migration's code may call migrate for the same database.
+_current: dict[tuple[int, str], MigrationRun] = {}
+
+
+class LockLost(SchemaError):  # noqa: N818  (it reads as the fact it states)
+    """The session that holds the lock is gone, so another run may have begun."""
+
+    exit_code = 3
+
+
+class MigrationRun:
+    """Made by ``migration_run``; the executor reports to it."""
+
+    def __init__(
+        self,
+        connection: DatabaseWrapper,
+        *,
+        origin: Origin,
+        records: history.History,
+        holds: Callable[[], None],
+        timeouts: Timeouts,
+        watch: Watch,
+        retries: int,
+        progress: Progress,
+    ) -> None:
+        #: Of each migration the last attempt, in order; after a failure the last one is it.
+        self.results: list[MigrationResult] = []
+        self.progress = progress
+        self._connection = connection
+        self._origin = origin
+        self._records = records
+        self._holds = holds
+        self._timeouts = timeouts
+        self._watch = watch
+        self._retries = retries
+        self._total = 0
+        self._blocked: tuple[int, tuple[Blocker, ...]] | None = None
+
+    def within(self, progress: Progress) -> MigrationRun:
+        """A run inside this one, by a migration's code: the same lock, limits and batch."""
+        return MigrationRun(
+            self._connection,
+            origin=self._origin,
+            records=self._records,
+            holds=self._holds,
+            timeouts=self._timeouts,
+            watch=self._watch,
+            retries=0,
+            progress=progress,
+        )
+
+    def failure(self) -> MigrationFailed | None:
+        """How to tell of the migration that failed, if it was one that ended this run."""
+        if not self.results or self.results[-1].success:
+            return None
+        if self._blocked:
+            return MigrationBlocked(self.results, *self._blocked)
+        return MigrationFailed(self.results)
+
+    @contextmanager
+    def work(self, plan: Sequence[tuple[Migration, bool]]) -> Iterator[None]:
+        """There is something to do, inside the block."""
+        self._total = len(plan)
+        self._records.prepare()
+        self._watch.start()
+        alias, batch = self._connection.alias, self._origin.batch
+        signals.announce(
+            signals.run_started,
+            using=alias,
+            batch=batch,
+            plan=[(step.app_label, step.name, _direction(backwards)) for step, backwards in plan],
+        )
+        success = False
+        try:
+            yield
+            success = True
+        finally:
+            signals.announce(
+                signals.run_finished,
+                using=alias,
+                batch=batch,
+                results=list(self.results),
+                success=success,
+            )
+
+    def attempts(
+        self, migration: Migration, direction: Direction, once: Callable[[Attempt], _T]
+    ) -> _T:
+        """Run ``once`` as a recorded attempt, and again while it is only for want of a lock."""
+        checksum = checksum_of(migration)
+        number = 0
+        while True:
+            number += 1
+            row = self._started(migration, direction, checksum, number)
+            attempt = self._attempt(migration, direction, checksum, number, row)
+            try:
+                outcome = once(attempt)
+            except BaseException as error:
+                again = number <= self._retries and self._may_be_retried(migration, error)
+                self._failed(attempt, row, error, final=not again)
+                if not again:
+                    raise
+                self._pause(attempt)
+            else:
+                self._finished(attempt)
+                return outcome
+
+    def statement(
+        self,
+        execute: Callable[..., Any],
+        sql: str,
+        params: Any,
+        *rest: Any,
+    ) -> Any:
+        """Django's wrapper around each statement of its connection."""
+        if self._timeouts.settle():
+            self._watch.pid = self._connection.connection.info.backend_pid
+        inside = self._connection.in_atomic_block
+        if not inside and is_concurrent(sql):
+            return self._concurrent_statement(execute, sql, params, *rest)
+        waited = 0.0
+        self._watch.begin()
+        try:
+            outcome = execute(sql, params, *rest)
+        finally:
+            waited = self._watch.end()
+        if waited and inside:
+            self._timeouts.charge(waited)
+        return outcome
+
+    def _concurrent_statement(
+        self, execute: Callable[..., Any], sql: str, params: Any, *rest: Any
+    ) -> Any:
+        from psycopg import Error  # noqa: PLC0415
+
+        connection = self._connection
+        self._timeouts.lift()
+        self._watch.begin()
+        try:
+            with connection.wrap_database_errors:
+                verdict, told = clear_the_way(connection.connection, sql)
+            if told:
+                self.progress.say(told)
+            return None if verdict is Verdict.DONE else execute(sql, params, *rest)
+        finally:
+            self._watch.end()
+            with suppress(Error):
+                self._timeouts.restore()
+
+    def _started(
+        self, migration: Migration, direction: Direction, checksum: str | None, number: int
+    ) -> int:
+        from psycopg import Error  # noqa: PLC0415
+
+        try:
+            self._holds()
+            row = self._records.started(migration.app_label, migration.name, direction, checksum)
+        except Error as error:
+            raise LockLost(
+                f"The session that holds the lock of this run is gone before {migration} "
+                f'("{describe(error)}"): another run may have begun, so this one ends. What was '
+                "applied is kept; run again."
+            ) from error
+        signals.announce(
+            signals.migration_started,
+            using=self._connection.alias,
+            batch=self._origin.batch,
+            app=migration.app_label,
+            name=migration.name,
+            direction=direction,
+            attempt=number,
+        )
+        verb = "Applying" if direction is Direction.FORWARD else "Unapplying"
+        self.progress.begin(f"  {verb} {migration}...", len(self.results) + 1, self._total)
+        self._watch.blockers = ()
+        return row
+
+    def _attempt(
+        self,
+        migration: Migration,
+        direction: Direction,
+        checksum: str | None,
+        number: int,
+        row: int,
+    ) -> Attempt:
+        def begun() -> None:
+            pid = self._timeouts.begin(atomic=self._connection.in_atomic_block)
+            self._watch.pid = pid or self._watch.pid
+
+        def write(attempt: Attempt) -> None:
+            self._records.succeeded(
+                self._connection,
+                row,
+                event=history.FAKED if attempt.faked else history.RAN,
+                duration_ms=None if attempt.faked else attempt.duration_ms,
+            )
+
+        return Attempt(
+            migration,
+            direction,
+            number,
+            checksum=checksum,
+            role=self._origin.database_user,
+            begun=begun,
+            write=write,
+            at=self.progress.at,
+        )
+
+    def _finished(self, attempt: Attempt) -> None:
+        result = attempt.result(None)
+        self.results.append(result)
+        signals.announce(
+            signals.migration_finished,
+            using=self._connection.alias,
+            batch=self._origin.batch,
+            result=result,
+            faked=attempt.faked,
+        )
+
+    def _failed(self, attempt: Attempt, row: int, error: BaseException, *, final: bool) -> None:
+        told = describe(error)
+        result = attempt.result(told)
+        self.progress.end()
+        self._records.failed(
+            row,
+            duration_ms=result.duration_ms,
+            error=told,
+            trace=trace_of(error),
+            sqlstate=sqlstate_of(error),
+            operation=attempt.doing,
+        )
+        if final:
+            self.results.append(result)
+            if is_blocked(error):
+                self._blocked = attempt.number, self._watch.blockers
+        signals.announce(
+            signals.migration_failed,
+            using=self._connection.alias,
+            batch=self._origin.batch,
+            result=result,
+            exception=error,
+        )
+
+    def _may_be_retried(self, migration: Migration, error: BaseException) -> bool:
+        # In somebody's transaction that one is broken now, and without one a part has been done.
+        return migration.atomic and not self._connection.in_atomic_block and is_blocked(error)
+
+    def _pause(self, attempt: Attempt) -> None:
+        seconds = min(2.0 ** (attempt.number - 1), _LONGEST_PAUSE)
+        seconds *= random.uniform(0.5, 1.0)  # noqa: S311  (so that two who collide do not again)
+        who = "; ".join(map(str, self._watch.blockers)) or "sessions that could not be seen"
+        self.progress.say(
+            f"{attempt.migration} did not get its locks, attempt {attempt.number} of "
+            f"{self._retries + 1}; the next in {seconds:.1f} s. In its way: {who}"
+        )
+        time.sleep(seconds)
+
+
+@contextmanager
+def migration_run(
+    using: str,
+    *,
+    command: str,
+    lock_wait: float = conf.LOCK_WAIT_SECONDS,
+    lock_retries: int = conf.LOCK_RETRIES,
+    progress: Progress | None = None,
+) -> Iterator[MigrationRun]:
+    """Inside the block this thread's ``migrate`` for the alias runs alone and is recorded.
+
+    Raises ConnectionFailed, EngineNotSupported, LockNotFree, HistoryNotWritable or LockLost, and
+    what the block raises as it is.
+    """
+    connection = require_postgresql(using)
+    check_connection(using)
+    key = threading.get_ident(), using
+    shown = progress or Progress()
+    outer = _current.get(key)
+    with ExitStack() as stack:
+        if outer is not None:
+            run = outer.within(shown)
+        else:
+            run = _begin(
+                stack,
+                connection,
+                command=command,
+                wait=lock_wait,
+                retries=lock_retries,
+                progress=shown,
+            )
+        _current[key] = run
+        try:
+            with exchanged(_builder(connection, run)):
+                yield run
+        finally:
+            if outer is None:
+                del _current[key]
+            else:
+                _current[key] = outer
+
+
+def _begin(
+    stack: ExitStack,
+    connection: DatabaseWrapper,
+    *,
+    command: str,
+    wait: float,
+    retries: int,
+    progress: Progress,
+) -> MigrationRun:
+    limit = conf.lock_timeout()
+    facts = facts_of(connection)
+    origin = origin_of(command, facts.role)
+    holder = stack.enter_context(open_session(connection, pooled=facts.pooled))
+    deadline = stack.enter_context(
+        lock.run_lock(holder, facts.schema, wait=wait, tell=progress.say, pooled=facts.pooled)
+    )
+    session = holder
+    if facts.pooled:
+        # The transaction that holds the lock must neither write nor end.
+        session = stack.enter_context(open_session(connection, pooled=True))
+    else:
+        stack.enter_context(_working(connection, holder, facts, deadline, progress))
+    timeouts = Timeouts(connection, facts, limit)
+    stack.callback(timeouts.leave)
+    watch = Watch(session, limit=limit, tick=progress.tick)
+    stack.callback(watch.stop)
+    run = MigrationRun(
+        connection,
+        origin=origin,
+        records=history.History(session, facts.schema, origin),
+        # Not pooled, the record itself goes over the session that holds the lock.
+        holds=_asks(holder) if facts.pooled else _nothing,
+        timeouts=timeouts,
+        watch=watch,
+        retries=retries,
+        progress=progress,
+    )
+    stack.enter_context(connection.execute_wrapper(run.statement))
+    return run
+
+
+@contextmanager
+def _working(
+    connection: DatabaseWrapper,
+    session: psycopg.Connection[Any],
+    facts: Facts,
+    deadline: float,
+    progress: Progress,
+) -> Iterator[None]:
+    """Wait until what a killed run had sent is over. See Note [Two locks] in ``lock``."""
+    from psycopg import Error  # noqa: PLC0415
+
+    if connection.in_atomic_block:
+        # It could not be given back if the caller's transaction fails.
+        yield
+        return
+    raw = connection.connection
+    numbers = f"{lock.WORK}, {lock.key_of(facts.schema)}"
+    lock.poll(
+        lambda: bool(raw.execute(f"SELECT pg_try_advisory_lock({numbers})").fetchone()[0]),
+        deadline,
+        lambda: lock.holders(session, lock.WORK, facts.schema),
+        progress.say,
+    )
+    try:
+        yield
+    finally:
+        # A migration's code may have closed the connection, and the lock with it.
+        if connection.connection is raw:
+            with suppress(Error):
+                raw.execute(f"SELECT pg_advisory_unlock({numbers})")
+
+
+def _builder(connection: DatabaseWrapper, run: MigrationRun) -> Callable[..., Any]:
+    def build(other: Any, progress_callback: Callable[..., Any] | None = None) -> Any:
+        if other is not connection:
+            # A migration's code migrates another database: that is a run of its own.
+            from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415
+
+            return MigrationExecutor(other, progress_callback)
+        return RecordingExecutor(other, progress_callback, run=run)
+
+    return build
+
+
+def _asks(session: psycopg.Connection[Any]) -> Callable[[], None]:
+    def ask() -> None:
+        session.execute("SELECT")
+
+    return ask
+
+
+def _nothing() -> None:
+    """There is nothing to ask."""
+
+
+def _direction(backwards: bool) -> Direction:  # noqa: FBT001  (Django's plan has it so)
+    return Direction.BACKWARD if backwards else Direction.FORWARD

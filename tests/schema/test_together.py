@@ -1,0 +1,266 @@
+"""Several ``migrate`` at once, and one that is killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from hodei.schema.history import INTERRUPTED
+from tests.databases import new_database
+from tests.processes import ROOT, eventually
+from tests.schema.forks import KILLED
+
+pytestmark = pytest.mark.process
+
+#: Two branches, a squash, deferred SQL and an index built CONCURRENTLY.
+APPS = ("orchard", "quarry", "ledger", "harbour")
+#: What an operator would call the schema: tables with columns, indexes that are valid, constraints.
+CATALOG = """
+SELECT 'column', table_name::text, column_name::text, data_type || is_nullable
+  FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL
+SELECT 'index', tablename::text, indexdef, indisvalid::text
+  FROM pg_indexes JOIN pg_index ON indexrelid = format('%I.%I', schemaname, indexname)::regclass
+ WHERE schemaname = 'public'
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
+  FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+ ORDER BY 1, 2, 3, 4
+"""
+
+Forks = Callable[..., list[Any]]
+Databases = Callable[[int], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def databases(django_db_blocker: Any) -> Iterator[Databases]:
+    """A function that makes so many empty databases."""
+    with django_db_blocker.unblock(), ExitStack() as stack:
+        yield lambda number: [stack.enter_context(new_database()) for _ in range(number)]
+
+
+@pytest.fixture
+def forks() -> Forks:
+    """A function that runs ``tests.schema.forks`` and returns what it tells."""
+
+    def run(*words: str, lines: list[str], database: dict[str, Any]) -> list[Any]:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "tests.schema.forks", *words],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "tests.schema.settings_alone",
+                "SCHEMA_TEST_DATABASES": json.dumps({"default": database}),
+                "SCHEMA_TEST_APPS": " ".join(f"tests.schema.apps.{name}" for name in APPS),
+            },
+            input="\n".join(lines),
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run
+
+
+@contextmanager
+def session(database: dict[str, Any]) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(
+        dbname=database["NAME"],
+        host=database["HOST"],
+        port=database["PORT"],
+        user=database["USER"],
+        password=database["PASSWORD"],
+        autocommit=True,
+    ) as connection:
+        yield connection
+
+
+def recorded(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
+    return connection.execute("SELECT app, name FROM django_migrations ORDER BY id").fetchall()
+
+
+def check_each_applied_once(database: dict[str, Any], batches: int = 1) -> None:
+    with session(database) as connection:
+        rows = recorded(connection)
+        assert len(rows) == len(set(rows))
+        assert {("harbour", "0003_depth"), ("ledger", "0003_amount")} <= set(rows)
+        runs = connection.execute(
+            "SELECT app, name, count(*), bool_and(success), count(DISTINCT batch) "
+            "FROM schema_migration_runs GROUP BY app, name"
+        ).fetchall()
+        assert {row[2:4] for row in runs} == {(1, True)}
+        # What a squashed migration replaces is recorded by Django, and did not run.
+        assert {row[:2] for row in runs} <= set(rows)
+        found = connection.execute("SELECT count(DISTINCT batch) FROM schema_migration_runs")
+        assert found.fetchone() == (batches,)
+        found = connection.execute("SELECT count(*) FROM pg_index WHERE NOT indisvalid")
+        assert found.fetchone() == (0,)
+
+
+class TestTogether:
+    def check(self, databases: Databases, forks: Forks, *, number: int, rounds: int) -> None:
+        made = databases(rounds)
+        lines = [database["NAME"] for database in made]
+
+        for told in forks("together", str(number), lines=lines, database=made[0]):
+            assert [end["code"] for end in told] == [0] * number, told
+            said = [line for end in told for line in end["said"].splitlines()]
+            assert all(line.startswith("migrate: waiting for another") for line in said), said
+        for database in made:
+            check_each_applied_once(database)
+
+    def test_each_migration_is_applied_once(self, databases: Databases, forks: Forks) -> None:
+        self.check(databases, forks, number=4, rounds=3)
+
+    @pytest.mark.slow
+    def test_eight_of_them_twenty_times(self, databases: Databases, forks: Forks) -> None:
+        self.check(databases, forks, number=8, rounds=20)
+
+
+class TestCrash:
+    """Killed at a point, and run again, it ends where an undisturbed run ends."""
+
+    def check(self, databases: Databases, forks: Forks, choose: Callable[[int], list[int]]) -> None:
+        (model,) = databases(1)
+        (undisturbed,) = forks("crash", lines=[f"{model['NAME']} -1"], database=model)
+        assert undisturbed["killed"]["code"] == 0, undisturbed
+        with session(model) as connection:
+            expected = connection.execute(CATALOG).fetchall()
+            keys = sorted(recorded(connection))
+        points = choose(int(undisturbed["killed"]["said"]))
+        for start in range(0, len(points), 10):
+            self.check_points(points[start : start + 10], forks, expected, keys)
+
+    def check_points(
+        self, points: list[int], forks: Forks, expected: list[Any], keys: list[Any]
+    ) -> None:
+        with ExitStack() as stack:
+            made = [stack.enter_context(new_database()) for _ in points]
+            lines = [f"{db['NAME']} {point}" for db, point in zip(made, points, strict=True)]
+            ends = forks("crash", lines=lines, database=made[0])
+            for database, point, end in zip(made, points, ends, strict=True):
+                killed = end["killed"]
+                # Runs differ by an exchange or two: one may have ended before the last points.
+                assert killed["code"] == KILLED or int(killed["said"]) <= point, (point, end)
+                assert end["after"]["code"] == 0, (point, end["after"]["said"])
+                self.check_end(database, expected, keys, point)
+
+    def check_end(
+        self, database: dict[str, Any], expected: list[Any], keys: list[Any], point: int
+    ) -> None:
+        with session(database) as connection:
+            assert connection.execute(CATALOG).fetchall() == expected, point
+            assert sorted(recorded(connection)) == keys, point
+            runs = connection.execute(
+                "SELECT app, name, success, error FROM schema_migration_runs ORDER BY id"
+            ).fetchall()
+            unfinished = [run for run in runs if not run[2]]
+            assert all(run[2:] == (False, INTERRUPTED) for run in unfinished), (point, unfinished)
+            assert len(unfinished) <= 1, (point, unfinished)
+            done = [run[:2] for run in runs if run[2]]
+            assert len(done) == len(set(done)), point
+
+    def test_at_some_points(self, databases: Databases, forks: Forks) -> None:
+        self.check(databases, forks, lambda count: random.Random(7).sample(range(count), 8))
+
+    @pytest.mark.slow
+    @pytest.mark.timeout(3000)
+    def test_at_every_point(self, databases: Databases, forks: Forks) -> None:
+        self.check(databases, forks, lambda count: list(range(count)))
+
+
+class TestPooler:
+    """Through PgBouncer a session is not one's own, whichever way it pools."""
+
+    @pytest.fixture(params=["session", "transaction"])
+    def pooled(
+        self, request: pytest.FixtureRequest, databases: Databases, tmp_path: Path
+    ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """One database, directly and through the pooler."""
+        program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        if program is None:
+            if "pgbouncer" in os.environ.get("HODEI_REQUIRE", ""):
+                pytest.fail("HODEI_REQUIRE names pgbouncer, and it is not installed.")
+            pytest.skip("pgbouncer is not installed")
+        (database,) = databases(1)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        users = tmp_path / "users.txt"
+        users.write_text(f'"{database["USER"]}" "{database["PASSWORD"]}"\n', encoding="utf-8")
+        settings = tmp_path / "pgbouncer.ini"
+        # It does not run as root; who it runs as then must be able to read its files.
+        account = f"user = {reader_of(database['HOST'])}\n" if os.getuid() == 0 else ""
+        for path in (tmp_path, *tmp_path.parents[:2]):
+            path.chmod(0o755)
+        settings.write_text(
+            f"[databases]\n* = host={database['HOST']} port={database['PORT']}\n[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = trust\nauth_file = {users}\npool_mode = {request.param}\n{account}",
+            encoding="utf-8",
+        )
+        process = subprocess.Popen([program, "-q", str(settings)], stderr=subprocess.DEVNULL)
+        through = {**database, "HOST": "127.0.0.1", "PORT": str(port)}
+        try:
+            assert eventually(lambda: answers(through))
+            yield database, through
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def test_they_run_one_after_another_and_leave_nothing_behind(
+        self, pooled: tuple[dict[str, Any], dict[str, Any]], forks: Forks
+    ) -> None:
+        direct, through = pooled
+
+        (told,) = forks("together", "3", lines=[through["NAME"]], database=through)
+
+        assert [end["code"] for end in told] == [0, 0, 0], told
+        check_each_applied_once(direct)
+        with session(direct) as connection:
+            held = connection.execute(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
+                "(SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            assert held.fetchone() == (0,)
+            sessions = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            ).fetchone()
+        # Whichever of the pool's sessions one gets, nobody's limits are in it.
+        assert sessions is not None
+        with ExitStack() as stack:
+            for _ in range(int(sessions[0])):
+                connection = stack.enter_context(session(through))
+                connection.execute("BEGIN")
+                found = connection.execute(
+                    "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
+                )
+                assert found.fetchone() == ("0", "0")
+
+
+def answers(database: dict[str, Any]) -> bool:
+    try:
+        with session(database) as connection:
+            return connection.execute("SELECT 1").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
+
+
+def reader_of(host: str) -> str:
+    """An account, other than root's, that may connect there: to a socket, its folder's owner."""
+    return Path(host).owner() if host.startswith("/") else "nobody"
