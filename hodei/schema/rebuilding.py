@@ -1,0 +1,86 @@
+"""The process that ``rebuild`` starts: migrations into a temporary database, its catalog out.
+
+It reads the job as JSON from standard input and writes the answer to standard output; whatever the
+migrations print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+
+def main() -> int:
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    job = json.load(sys.stdin)
+    _point_aliases(job["alias"], job["database"])
+    import django  # noqa: PLC0415  (the databases must be known before)
+
+    django.setup()
+    with answers:
+        json.dump(_build(job), answers)
+    return 0
+
+
+def _point_aliases(alias: str, database: Mapping[str, Any]) -> None:
+    """Let the alias and ``default`` be the temporary database, and the others nothing at all."""
+    from django.conf import settings  # noqa: PLC0415
+
+    known: dict[str, Any] = settings.DATABASES
+    options = dict((known.get(alias) or {}).get("OPTIONS") or {})
+    options.pop("pool", None)
+    for name in list(known):
+        known[name] = {"ENGINE": "django.db.backends.dummy", "NAME": ""}
+    for name in (alias, "default"):
+        known[name] = {**database, "OPTIONS": options}
+
+
+def _build(job: Mapping[str, Any]) -> dict[str, Any]:
+    from django.db import connections  # noqa: PLC0415
+    from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415
+    from django.db.migrations.state import ProjectState  # noqa: PLC0415
+
+    from hodei.schema.inspection import read_catalog  # noqa: PLC0415
+    from hodei.schema.replay import synchronise  # noqa: PLC0415
+    from hodei.schema.sessions import never_kept  # noqa: PLC0415
+
+    connection = connections[job["alias"]]
+    notes = _prepare(connection, job["schema"], job["extensions"])
+    loader = MigrationLoader(None, ignore_no_migrations=True)
+    state = ProjectState(real_apps=loader.unmigrated_apps)
+    for app, name in job["migrations"]:
+        migration = loader.disk_migrations[app, name]
+        try:
+            with connection.schema_editor(atomic=migration.atomic) as editor:
+                state = migration.apply(state, editor)
+        except Exception as error:
+            words = " ".join(str(error).split())
+            raise SystemExit(f"{migration} raised {type(error).__name__}: {words}") from error
+    synchronise(connection, loader, job["tables"])
+    with never_kept(connection):
+        catalog = read_catalog(connection, job["schema"])
+    return {"catalog": catalog.to_json(rights=True), "role": catalog.role, "notes": notes}
+
+
+def _prepare(connection: Any, schema: str, extensions: list[str]) -> list[str]:
+    """Make the schema and what extensions can be made: types of theirs may be used."""
+    from django.db import Error  # noqa: PLC0415
+
+    notes = []
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {connection.ops.quote_name(schema)}")
+        for name in extensions:
+            try:
+                cursor.execute(f"CREATE EXTENSION {connection.ops.quote_name(name)} CASCADE")
+            except Error as error:
+                words = " ".join(str(error).split())
+                notes.append(f"Extension {name} could not be made in the rebuild ({words}).")
+    return notes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

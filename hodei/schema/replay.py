@@ -1,0 +1,240 @@
+"""What the applied migrations build: by replaying them into a schema that is never kept.
+
+The replay runs in one transaction of a connection of its own, which is always rolled back. The
+scratch schema alone is in the search path, so that unqualified names cannot meet the real tables,
+and after each operation our own locks are read: one on anything real ends the replay.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps as installed
+from django.db import Error, router
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.operations import CreateModel, SeparateDatabaseAndState
+from django.db.migrations.state import ProjectState
+
+from hodei.schema.catalog import Catalog
+from hodei.schema.errors import SchemaError
+from hodei.schema.inspection import read_catalog
+from hodei.schema.results import MigrationKey
+from hodei.schema.sessions import never_kept, set_timeouts
+from hodei.schema.twins import Notes, StatementRefused, transactional, twin_of
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+#: One transaction locks every table it makes, with its indexes and sequences, and the server's lock
+#: table holds some 6,400 at its defaults, for everybody.
+MOST_TABLES = 300
+
+REBUILD = (
+    "Use schema_validate --rebuild, which replays in a temporary database, or --expected with a "
+    "file of schema_snapshot."
+)
+
+# Ours alone, and few: what is in the scratch schema is looked at by its number, not joined.
+_LOCKS = """
+WITH held AS MATERIALIZED (
+    SELECT DISTINCT relation, mode FROM pg_locks
+     WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode <> 'AccessShareLock'
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+), outside AS (
+    SELECT held.relation, n.nspname || '.' || c.relname AS name, held.mode
+      FROM held
+      LEFT JOIN pg_class c ON c.oid = held.relation
+      LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE c.oid IS NULL
+        OR n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %(schema)s)
+)
+SELECT current_setting('search_path'),
+       (SELECT count(*) FROM pg_class
+         WHERE relnamespace = %(schema)s::regnamespace AND relkind IN ('r', 'p')),
+       ARRAY(SELECT relation::bigint FROM outside), ARRAY(SELECT coalesce(name, '') FROM outside),
+       ARRAY(SELECT mode FROM outside)
+"""
+_REAL = """
+SELECT oid FROM pg_class c WHERE relnamespace NOT IN
+       (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')
+"""
+
+
+class ReplayFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
+    """The migrations could not be replayed, so there is nothing to compare the database with."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """What the migrations build, and what is not known of it."""
+
+    catalog: Catalog
+    notes: tuple[str, ...] = ()
+
+
+def applied_plan(loader: MigrationLoader) -> list[MigrationKey]:
+    """The applied migrations in an order in which they can run."""
+    order: dict[MigrationKey, None] = {}
+    for leaf in sorted(loader.graph.leaf_nodes()):
+        order.update(dict.fromkeys(loader.graph.forwards_plan(leaf)))
+    return [key for key in order if key in loader.applied_migrations]
+
+
+def replay(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, live_tables: Collection[str]
+) -> Expected:
+    """Build the applied migrations beside the real schema, read the result, and undo everything.
+
+    ``connection`` must be the one its alias means in this thread (``private_connection``). Nothing
+    of it outlives this call, or the process. Raises ReplayFailed.
+    """
+    migrations = [loader.graph.nodes[key] for key in applied_plan(loader)]
+    _refuse_many(_count_models(migrations))
+    notes = Notes()
+    with never_kept(connection):
+        set_timeouts(connection)
+        guard = Guard(connection)
+        with connection.execute_wrapper(guard.send):
+            state = ProjectState(real_apps=loader.unmigrated_apps)
+            for migration in migrations:
+                with _failures(str(migration)):
+                    twin = twin_of(migration, notes, guard.check)
+                    with connection.schema_editor(atomic=migration.atomic) as editor:
+                        state = twin.apply(state, editor)
+                    guard.check(str(migration))
+            with _failures("the tables of apps without migrations"):
+                synchronise(connection, loader, live_tables)
+        catalog = read_catalog(connection, guard.schema)
+    extensions = tuple(sorted(notes.extensions))
+    return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
+
+
+class Guard:
+    """The scratch schema, and the look at what else was touched."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self._sent = False
+        self.schema = f"hodei_replay_{secrets.token_hex(6)}"
+        with _failures("making a scratch schema"), connection.cursor() as cursor:
+            cursor.execute(_REAL)
+            self._real = frozenset(oid for (oid,) in cursor.fetchall())
+            cursor.execute(f"CREATE SCHEMA {self.schema}")
+            cursor.execute(f"SET LOCAL search_path TO {self.schema}")
+
+    def send(
+        self,
+        execute: Callable[..., Any],
+        sql: Any,
+        params: Any,
+        many: bool,  # noqa: FBT001  (the signature of Django's wrappers)
+        context: Any,
+    ) -> Any:
+        """Django's wrapper around each statement: the twin is sent in its place."""
+        self._sent = True
+        twin = transactional(sql) if isinstance(sql, str) else sql
+        return execute(twin, params, many, context)
+
+    def check(self, what: str) -> None:
+        """Raise ReplayFailed if something real was locked, or too much was made."""
+        if not self._sent:
+            return
+        with self.connection.cursor() as cursor:
+            cursor.execute(_LOCKS, {"schema": self.schema})
+            path, tables, *outside = cursor.fetchone()
+            for oid, name, mode in zip(*outside, strict=True):
+                if name or oid in self._real:
+                    where = f"{name or 'a table, which it dropped'} ({mode})"
+                    raise ReplayFailed(
+                        f"The replay was given up and undone: {what} reached out of the scratch "
+                        f"schema and locked {where}. {REBUILD}"
+                    )
+            _refuse_many(tables)
+            if path != self.schema:
+                cursor.execute(f"SET LOCAL search_path TO {self.schema}")
+        self._sent = False
+
+
+def synchronise(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, tables: Collection[str]
+) -> None:
+    """Make the tables of apps without migrations, as ``migrate --run-syncdb`` does, where the
+    database has them."""
+    with connection.schema_editor() as editor:
+        for label in sorted(loader.unmigrated_apps):
+            if not installed.is_installed(installed.get_app_config(label).name):
+                continue
+            models: Iterable[Any] = router.get_migratable_models(
+                installed.get_app_config(label), connection.alias, include_auto_created=False
+            )
+            for model in models:
+                if model._meta.can_migrate(connection) and model._meta.db_table in tables:
+                    editor.create_model(model)
+
+
+@contextmanager
+def _failures(what: str) -> Iterator[None]:
+    try:
+        yield
+    except ReplayFailed:
+        raise
+    except StatementRefused as error:
+        raise ReplayFailed(f"{what} was not replayed: {error}. {REBUILD}") from error
+    except Error as error:
+        words = " ".join(str(error).split())
+        raise ReplayFailed(
+            f"The replay was given up and undone: {what} failed in the scratch schema "
+            f'("{words}"). {_reason(error)}{REBUILD}'
+        ) from error
+    except Exception as error:
+        raise ReplayFailed(
+            f"The replay was given up and undone: {what} raised {type(error).__name__}: {error}. "
+            f"{REBUILD}"
+        ) from error
+
+
+def _reason(error: Error) -> str:
+    match getattr(error.__cause__, "sqlstate", None):
+        case "42501":
+            return "The role may not do that: it needs CREATE on the database. "
+        case "42704":
+            return "A type or operator class of an extension may live in another schema. "
+        case "53200":
+            return "The server's lock table is full: see max_locks_per_transaction. "
+    return ""
+
+
+def _refuse_many(tables: int) -> None:
+    if tables > MOST_TABLES:
+        raise ReplayFailed(
+            f"The migrations make {tables} tables or more; up to {MOST_TABLES} are replayed in one "
+            f"transaction, since the server's lock table is finite. {REBUILD}"
+        )
+
+
+def _count_models(migrations: Sequence[Migration]) -> int:
+    def count(operations: Iterable[Any]) -> int:
+        total = 0
+        for operation in operations:
+            if isinstance(operation, SeparateDatabaseAndState):
+                total += count(operation.database_operations)
+            elif isinstance(operation, CreateModel):
+                total += not {"proxy", "managed"} & operation.options.keys()
+        return total
+
+    return sum(count(migration.operations) for migration in migrations)
+
+
+def _told(notes: Notes) -> tuple[str, ...]:
+    if not notes.python:
+        return ()
+    names = list(dict.fromkeys(notes.python))
+    shown = ", ".join(names)
+    return (f"RunPython was not run ({shown}); where it changes the schema, --rebuild knows.",)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from django.db import migrations
+
+from hodei.schema.sessions import CommitRefused, never_kept, private_connection
+from hodei.schema.twins import Notes, StatementRefused, transactional, twin_of
+
+
+class TestTransactional:
+    @pytest.mark.parametrize(
+        ("sql", "expected"),
+        [
+            ("SELECT 1", "SELECT 1"),
+            ("CREATE INDEX CONCURRENTLY i ON t (a)", "CREATE INDEX  i ON t (a)"),
+            ("drop index concurrently if exists i", "drop index  if exists i"),
+            ("SELECT 'CONCURRENTLY'", "SELECT 'CONCURRENTLY'"),
+            ("VACUUM ANALYZE t; SELECT 1", "SELECT 1"),
+            ("VACUUM t", "SELECT 1"),
+            ('SAVEPOINT "a"', 'SAVEPOINT "a"'),
+            ('ROLLBACK TO SAVEPOINT "a"', 'ROLLBACK TO SAVEPOINT "a"'),
+            ("SELECT setval('t_id_seq', 1)", "SELECT setval('t_id_seq', 1)"),
+            (
+                "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
+                "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; END",
+            ),
+            ("DO $$ BEGIN PERFORM 1; COMMIT; END $$", "DO $$ BEGIN PERFORM 1; COMMIT; END $$"),
+        ],
+    )
+    def test_gives_what_can_be_rolled_back(self, sql: str, expected: str) -> None:
+        assert transactional(sql) == expected
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "COMMIT",
+            "SELECT 1; commit;",
+            "BEGIN",
+            "/* here */ END",
+            "ROLLBACK",
+            "START TRANSACTION",
+            "PREPARE TRANSACTION 'x'",
+            "SELECT nextval('public.t_id_seq')",
+            "SELECT setval('\"public\".t_id_seq', 9)",
+        ],
+    )
+    def test_refuses_what_cannot(self, sql: str) -> None:
+        with pytest.raises(StatementRefused):
+            transactional(sql)
+
+
+class TestTwin:
+    def test_leaves_the_migration_as_it_is(self) -> None:
+        def code(apps: object, schema_editor: object) -> None:
+            raise AssertionError("It must not run.")
+
+        migration = migrations.Migration("0001", "shop")
+        migration.operations = [
+            migrations.RunPython(code),
+            migrations.SeparateDatabaseAndState(database_operations=[migrations.RunPython(code)]),
+        ]
+        notes = Notes()
+
+        twin = twin_of(migration, notes, lambda _what: None)
+        for operation in twin.operations:
+            operation.database_forwards("shop", None, _State(), None)
+
+        assert notes.python == ["shop.0001", "shop.0001"]
+        assert migration.operations[0].code is code
+        assert "database_forwards" not in vars(migration.operations[0])
+
+
+class _State:
+    def clone(self) -> _State:
+        return self
+
+
+class TestNeverKept:
+    def test_nothing_can_commit(self, scratch: str) -> None:
+        with private_connection(scratch) as connection:
+            with never_kept(connection), connection.cursor() as cursor:
+                cursor.execute("CREATE TABLE made (id int)")
+            assert connection.introspection.table_names() == []
+            with pytest.raises(CommitRefused):
+                connection._commit()
