@@ -125,6 +125,8 @@ STATIC_ROOT = BASE_DIR / "static-root"
 
 # --- transport: on unless DEBUG, and one by one ------------------------------------------------
 SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=not DEBUG)
+# A probe comes past the proxy that ends TLS, and counts a redirect as an answer.
+SECURE_REDIRECT_EXEMPT = [r"^health/(live|ready)$"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SECURE_HSTS_SECONDS = int(hodei_env.as_seconds("HSTS_SECONDS", values.get("HSTS_SECONDS", "3600")))
 if DEBUG:

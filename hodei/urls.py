@@ -1,9 +1,9 @@
-"""The project's URLs: the admin."""
+"""The project's URLs: the admin, and two addresses for probes."""
 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
 admin.site.site_header = "Hodei"
@@ -12,5 +12,6 @@ admin.site.index_title = "Jobs, events and sagas"
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("health/", include("hodei.schema.health")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
