@@ -3,6 +3,7 @@
 - ``HODEI_SCHEMA_EXTEND_MIGRATE`` (True): whether ``migrate`` is ours
 - ``HODEI_SCHEMA_LOCK_TIMEOUT`` (5): seconds that one attempt of a migration waits for locks
 - ``HODEI_SCHEMA_RELEASE`` (""): the label of this release, written beside what it migrates
+- ``HODEI_SCHEMA_IGNORE`` (()): patterns of differences that ``schema_validate`` accepts; read there
 """
 
 from __future__ import annotations

@@ -39,28 +39,24 @@ REBUILD = (
     "file of schema_snapshot."
 )
 
-# Ours alone, and few: what is in the scratch schema is looked at by its number, not joined.
-_LOCKS = """
-WITH held AS MATERIALIZED (
-    SELECT DISTINCT relation, mode FROM pg_locks
-     WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode <> 'AccessShareLock'
-       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-), outside AS (
-    SELECT held.relation, n.nspname || '.' || c.relname AS name, held.mode
-      FROM held
-      LEFT JOIN pg_class c ON c.oid = held.relation
-      LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.oid IS NULL
-        OR n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', %(schema)s)
-)
-SELECT current_setting('search_path'),
-       (SELECT count(*) FROM pg_class
-         WHERE relnamespace = %(schema)s::regnamespace AND relkind IN ('r', 'p')),
-       ARRAY(SELECT relation::bigint FROM outside), ARRAY(SELECT coalesce(name, '') FROM outside),
-       ARRAY(SELECT mode FROM outside)
+# Read after every operation, so it is kept cheap: whose they are is looked up once for each.
+_HELD = """
+SELECT current_setting('search_path'), ARRAY(
+       SELECT DISTINCT relation::bigint FROM pg_locks
+        WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode <> 'AccessShareLock'
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+_WHOSE = """
+SELECT c.oid::bigint, n.nspname, n.nspname || '.' || c.relname, c.relkind::text IN ('r', 'p')
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.oid = ANY(%s::oid[])
+"""
+_MODES = """
+SELECT string_agg(mode, ', ' ORDER BY mode) FROM pg_locks
+ WHERE pid = pg_backend_pid() AND locktype = 'relation' AND relation = %s
 """
 _REAL = """
-SELECT oid FROM pg_class c WHERE relnamespace NOT IN
+SELECT oid::bigint FROM pg_class c WHERE relnamespace NOT IN
        (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')
 """
 
@@ -122,6 +118,9 @@ class Guard:
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
         self._sent = False
+        self._tables = 0
+        #: Relations of the scratch schema and of the system, as far as they were seen.
+        self._harmless: set[int] = set()
         self.schema = f"hodei_replay_{secrets.token_hex(6)}"
         with _failures("making a scratch schema"), connection.cursor() as cursor:
             cursor.execute(_REAL)
@@ -147,19 +146,31 @@ class Guard:
         if not self._sent:
             return
         with self.connection.cursor() as cursor:
-            cursor.execute(_LOCKS, {"schema": self.schema})
-            path, tables, *outside = cursor.fetchone()
-            for oid, name, mode in zip(*outside, strict=True):
-                if name or oid in self._real:
-                    where = f"{name or 'a table, which it dropped'} ({mode})"
-                    raise ReplayFailed(
-                        f"The replay was given up and undone: {what} reached out of the scratch "
-                        f"schema and locked {where}. {REBUILD}"
-                    )
-            _refuse_many(tables)
+            cursor.execute(_HELD)
+            path, held = cursor.fetchone()
+            new = [oid for oid in held if oid not in self._harmless]
+            if new:
+                self._judge(cursor, new, what)
             if path != self.schema:
                 cursor.execute(f"SET LOCAL search_path TO {self.schema}")
         self._sent = False
+
+    def _judge(self, cursor: Any, relations: list[int], what: str) -> None:
+        cursor.execute(_WHOSE, [relations])
+        found = {oid: facts for oid, *facts in cursor.fetchall()}
+        for oid in relations:
+            schema, name, is_table = found.get(oid, (None, "a table that it dropped", False))
+            is_real = oid in self._real if schema is None else schema != self.schema
+            if is_real and not (schema or "").startswith(("pg_", "information_schema")):
+                cursor.execute(_MODES, [oid])
+                (modes,) = cursor.fetchone()
+                raise ReplayFailed(
+                    f"The replay was given up and undone: {what} reached out of the scratch "
+                    f"schema and locked {name} ({modes}). {REBUILD}"
+                )
+            self._tables += bool(is_table and schema == self.schema)
+        self._harmless.update(relations)
+        _refuse_many(self._tables)
 
 
 def synchronise(

@@ -535,11 +535,11 @@ def migrated(alias: str, then: str = "", **changes: Any) -> Iterator[Healthy]:
 @pytest.fixture(scope="module")
 def other_role(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
-        with connections["default"].cursor() as cursor:
+        with connections["default"]._nodb_cursor() as cursor:
             cursor.execute(f"DROP ROLE IF EXISTS {OTHER_ROLE}")
             cursor.execute(f"CREATE ROLE {OTHER_ROLE}")
         yield
-        with connections["default"].cursor() as cursor:
+        with connections["default"]._nodb_cursor() as cursor:
             cursor.execute(f"DROP ROLE {OTHER_ROLE}")
 
 

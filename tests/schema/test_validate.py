@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connection as default_connection
 from django.db import connections, transaction
 
 from hodei.schema import MigrationService
@@ -229,16 +228,16 @@ class TestCannotVerify:
         ("sql", "words"),
         [
             ("ALTER TABLE public.errand_thing ADD COLUMN extra int", "locked public.errand_thing"),
-            ("DROP TABLE public.errand_thing", "locked public.errand_thing|which it dropped"),
+            ("DROP TABLE public.errand_thing", "locked a table that it dropped"),
             ("CREATE TABLE public.errand_other (id int)", "locked public.errand_other"),
             ("UPDATE public.ledger_entry SET amount = 1", "locked public.ledger_entry"),
             ("SELECT 1; COMMIT; SELECT 2", "controls the transaction itself"),
             ("SELECT setval('public.ledger_entry_id_seq', 99)", "moves a sequence"),
             ("CREATE TABLE odd (a type_of_an_extension)", "type or operator class of an extension"),
-            ("SET search_path TO public; DROP TABLE errand_thing", "locked|which it dropped"),
+            ("SET search_path TO public; DROP TABLE errand_thing", "a table that it dropped"),
             (
                 CROWD,
-                "make 311 tables or more|make 312 tables",
+                "make 31. tables or more",
             ),
         ],
     )
@@ -401,16 +400,18 @@ class TestRebuild:
         assert drifted.returncode == 1
         assert "errand_thing.extra" in drifted.stdout
         assert execute(scratch, "SELECT 1 FROM ledger_entry") == [(1,)]
-        assert rebuilds() == []
+        assert rebuilds(scratch) == []
 
-    def test_drops_its_database_when_the_migrations_fail_there(self, manage: Run) -> None:
+    def test_drops_its_database_when_the_migrations_fail_there(
+        self, manage: Run, scratch: str
+    ) -> None:
         assert manage("migrate", "--verbosity", "0", apps=("errand",)).returncode == 0
 
         done = manage("schema_validate", "--rebuild", apps=("errand",), ERRAND_SQL="SELECT nothing")
 
         assert done.returncode == 3
         assert 'column "nothing" does not exist' in done.stderr
-        assert rebuilds() == []
+        assert rebuilds(scratch) == []
 
     def test_sweeps_what_a_killed_one_left(self, manage: Run, scratch: str) -> None:
         name = "hodei_rebuild_1000000000_deadbeef"
@@ -419,10 +420,8 @@ class TestRebuild:
 
         assert manage("schema_validate", "--rebuild", apps=("errand",)).returncode == 0
 
-        assert rebuilds() == []
+        assert rebuilds(scratch) == []
 
 
-def rebuilds() -> list[tuple[Any, ...]]:
-    with default_connection.cursor() as cursor:
-        cursor.execute("SELECT datname FROM pg_database WHERE datname ~ '^hodei_rebuild_'")
-        return list(cursor.fetchall())
+def rebuilds(alias: str) -> list[tuple[Any, ...]]:
+    return execute(alias, "SELECT datname FROM pg_database WHERE datname ~ '^hodei_rebuild_'")
