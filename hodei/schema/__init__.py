@@ -8,9 +8,12 @@
 Where things are:
 
 - ``connection``  is the database there, and if not, which of a dozen reasons it is
-- ``status``      every migration and its state, from the files and from ``django_migrations``
-- ``executor``    Django's own executor, timed and recorded, inside the stock ``migrate``
-- ``service``     the use cases above; ``results`` are the values they return
+- ``status``      every migration and its state, by ``django_migrations`` and ``history``
+- ``run``         runs of migrations: one at a time, within limits and on record
+- ``plan``        what ``migrate`` would do, and what that may cost
+- ``catalog``, ``replay``, ``drift``, ``validation``  what there is, against what there should be
+- ``readiness``, ``health``, ``waiting``  the same question, asked often and cheaply
+- ``service``     the use cases; ``results`` are the values they return
 - ``checksums``   a migration's fingerprint; ``sources`` finds its text
 - ``tables``, ``suggestions``, ``management.reports``  what the commands print, and how they end
 

@@ -21,14 +21,14 @@ from django.utils import timezone
 
 from hodei.schema.connection import connection_errors, require_postgresql
 from hodei.schema.errors import SchemaError
-from hodei.schema.lock import RUN, held
 from hodei.schema.results import Direction, MigrationKey, MigrationResult
+from hodei.schema.run.lock import RUN, held
 
 if TYPE_CHECKING:
     import psycopg
     from django.db.backends.postgresql.base import DatabaseWrapper
 
-    from hodei.schema.origin import Origin
+    from hodei.schema.run.origin import Origin
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from django.core.management.commands import migrate
 from django.db import DEFAULT_DB_ALIAS
 
 from hodei.schema.connection import check_connection, connection_errors
-from hodei.schema.failures import MigrationFailed
 from hodei.schema.history import read_runs
 from hodei.schema.results import MigrationResult, SchemaValidationResult
-from hodei.schema.run import migration_run
+from hodei.schema.run.failures import MigrationFailed
+from hodei.schema.run.start import migration_run
 from hodei.schema.status import read_status
 from hodei.schema.validation import Comparison, validate
 

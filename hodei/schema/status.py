@@ -30,7 +30,6 @@ from hodei.schema.errors import SchemaError
 from hodei.schema.graph import conflicts, inconsistencies
 from hodei.schema.history import TABLE as HISTORY
 from hodei.schema.history import accept
-from hodei.schema.origin import origin_of
 from hodei.schema.past import NO_PAST, Past, checksum_now, is_third_party, read_past
 from hodei.schema.results import (
     Finding,
@@ -39,6 +38,7 @@ from hodei.schema.results import (
     SchemaValidationResult,
     Severity,
 )
+from hodei.schema.run.origin import origin_of
 
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper

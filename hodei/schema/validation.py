@@ -15,14 +15,14 @@ from django.db import DEFAULT_DB_ALIAS, Error
 from django.db.migrations.loader import MigrationLoader
 
 from hodei.schema import drift
-from hodei.schema.catalog import Catalog
+from hodei.schema.catalog.inspection import read_catalog
+from hodei.schema.catalog.model import Catalog
+from hodei.schema.catalog.snapshot import read_snapshot, write_snapshot
 from hodei.schema.errors import SchemaError
-from hodei.schema.inspection import read_catalog
-from hodei.schema.rebuild import rebuild
-from hodei.schema.replay import Expected, applied_plan, replay
+from hodei.schema.replay.rebuild import rebuild
+from hodei.schema.replay.scratch import Expected, applied_plan, replay
+from hodei.schema.replay.sessions import LOCK_TIMEOUT, never_kept, private_connection, set_timeouts
 from hodei.schema.results import Finding, FindingKind, SchemaValidationResult
-from hodei.schema.sessions import LOCK_TIMEOUT, never_kept, private_connection, set_timeouts
-from hodei.schema.snapshot import read_snapshot, write_snapshot
 from hodei.schema.status import read_status
 from hodei.schema.unmigrated import unmigrated
 

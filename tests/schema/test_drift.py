@@ -6,7 +6,15 @@ import json
 import pytest
 
 from hodei.schema import drift
-from hodei.schema.catalog import Catalog, Column, Constraint, Index, IndexKey, Relation, Sequence
+from hodei.schema.catalog.model import (
+    Catalog,
+    Column,
+    Constraint,
+    Index,
+    IndexKey,
+    Relation,
+    Sequence,
+)
 from hodei.schema.drift.canonical import same
 from hodei.schema.results import FindingKind, Severity
 

@@ -14,11 +14,11 @@ from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
 
 from hodei.schema import drift
-from hodei.schema.catalog import Catalog
-from hodei.schema.inspection import read_catalog
-from hodei.schema.replay import replay
+from hodei.schema.catalog.inspection import read_catalog
+from hodei.schema.catalog.model import Catalog
+from hodei.schema.replay.scratch import replay
+from hodei.schema.replay.sessions import never_kept, private_connection
 from hodei.schema.results import Finding
-from hodei.schema.sessions import never_kept, private_connection
 from tests.databases import alias_of, new_database
 
 #: Roles are the whole server's, and other processes run these tests at the same time.

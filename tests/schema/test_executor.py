@@ -17,10 +17,10 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 from hodei.schema.checksums import fingerprint
-from hodei.schema.executor import RecordingExecutor, exchanged
-from hodei.schema.failures import describe
 from hodei.schema.results import Direction, MigrationResult
-from hodei.schema.run import migration_run
+from hodei.schema.run.executor import RecordingExecutor, exchanged
+from hodei.schema.run.failures import describe
+from hodei.schema.run.start import migration_run
 from hodei.schema.sources import checksum_of, source_of
 
 Install = Callable[..., None]

@@ -23,12 +23,12 @@ from django.db import DataError, connections
 from django.db.utils import IntegrityError, OperationalError
 
 from hodei.schema import signals
-from hodei.schema.concurrently import IndexStands
-from hodei.schema.failures import MigrationBlocked
 from hodei.schema.history import INTERRUPTED, read_runs
-from hodei.schema.lock import RUN, LockNotFree, held, key_of
 from hodei.schema.management.commands.migrate import Migrate
-from hodei.schema.run import migration_run
+from hodei.schema.run.concurrently import IndexStands
+from hodei.schema.run.failures import MigrationBlocked
+from hodei.schema.run.lock import RUN, LockNotFree, held, key_of
+from hodei.schema.run.start import migration_run
 from tests.processes import eventually
 from tests.schema.conftest import Run
 
@@ -363,7 +363,8 @@ class TestLock:
             cursor.execute(
                 "SELECT current_setting('lock_timeout'), current_setting('statement_timeout'), "
                 "current_setting('client_connection_check_interval'), (SELECT count(*) FROM "
-                "pg_locks WHERE locktype = 'advisory'), (SELECT count(*) FROM pg_stat_activity "
+                "pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database "
+                "WHERE datname = current_database())), (SELECT count(*) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND application_name LIKE 'hodei migrate%%')"
             )
             assert cursor.fetchone()[:4] == ("77s", "88s", "0", 0)

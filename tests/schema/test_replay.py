@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from django.db import migrations
 
-from hodei.schema.sessions import CommitRefused, never_kept, private_connection
-from hodei.schema.twins import Notes, StatementRefused, transactional, twin_of
+from hodei.schema.replay.sessions import CommitRefused, never_kept, private_connection
+from hodei.schema.replay.twins import Notes, StatementRefused, transactional, twin_of
 
 
 class TestTransactional:

@@ -18,8 +18,8 @@ from django.core.management.commands import migrate as djangos
 from django.db import DataError, connections
 
 from hodei.schema.history import read_runs
-from hodei.schema.lock import RUN, key_of
 from hodei.schema.results import FindingKind
+from hodei.schema.run.lock import RUN, key_of
 from hodei.schema.status import MigrationState, MigrationStatus, read_status
 from hodei.schema.timing import duration, instant
 

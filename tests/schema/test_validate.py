@@ -16,7 +16,7 @@ from django.core.management.base import CommandError
 from django.db import connections, transaction
 
 from hodei.schema import MigrationService
-from hodei.schema.replay import ReplayFailed
+from hodei.schema.replay.scratch import ReplayFailed
 from hodei.schema.results import FindingKind, Severity
 from hodei.schema.validation import Comparison
 from tests.processes import eventually

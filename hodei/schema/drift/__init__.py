@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from hodei.schema.catalog import Catalog, Relation
+from hodei.schema.catalog.model import Catalog, Relation
 from hodei.schema.drift import columns, constraints, indexes, others, relations
 from hodei.schema.drift import statements as sql
 from hodei.schema.drift.rights import rights

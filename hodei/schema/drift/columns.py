@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from hodei.schema.catalog import Catalog, Column, Relation, Sequence
+from hodei.schema.catalog.model import Catalog, Column, Relation, Sequence
 from hodei.schema.drift import statements as sql
 from hodei.schema.drift.canonical import same
 from hodei.schema.drift.wording import found

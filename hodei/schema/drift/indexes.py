@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from hodei.schema.catalog import Index, Relation
+from hodei.schema.catalog.model import Index, Relation
 from hodei.schema.drift import statements as sql
 from hodei.schema.drift.canonical import canonical, same
 from hodei.schema.drift.matching import Matched, match

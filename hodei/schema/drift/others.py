@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hodei.schema.catalog import Catalog, Function, Type
+from hodei.schema.catalog.model import Catalog, Function, Type
 from hodei.schema.drift import statements as sql
 from hodei.schema.drift.columns import compare_sequences
 from hodei.schema.drift.matching import match

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 
-from hodei.schema.catalog import Policy, Relation, Trigger
+from hodei.schema.catalog.model import Policy, Relation, Trigger
 from hodei.schema.drift import statements as sql
 from hodei.schema.drift.canonical import Canonical, canonical, same
 from hodei.schema.drift.matching import Matched, match

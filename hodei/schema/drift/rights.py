@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from hodei.schema.catalog import Catalog, Relation
+from hodei.schema.catalog.model import Catalog, Relation
 from hodei.schema.drift import statements as sql
 from hodei.schema.drift.wording import found
 from hodei.schema.results import Finding, FindingKind

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hodei.schema.catalog import (
+from hodei.schema.catalog.model import (
     Column,
     Constraint,
     Function,

@@ -25,15 +25,15 @@ from django.db import Error, connections
 from hodei.schema import conf
 from hodei.schema.connection import connection_failed
 from hodei.schema.errors import SchemaError
-from hodei.schema.progress import Lines, Progress, Terminal
-from hodei.schema.run import migration_run
+from hodei.schema.run.progress import Lines, Progress, Terminal
+from hodei.schema.run.start import migration_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.core.management.base import CommandParser
 
-    from hodei.schema.run import MigrationRun
+    from hodei.schema.run.run import MigrationRun
 
 
 class Migrate(migrate.Command):

@@ -10,7 +10,7 @@ from hodei.schema.errors import SchemaError
 
 if TYPE_CHECKING:
     from hodei.schema.results import MigrationResult
-    from hodei.schema.watch import Blocker
+    from hodei.schema.run.watch import Blocker
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _DEADLOCK = "40P01"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper
 
-    from hodei.schema.sidecar import Facts
+    from hodei.schema.run.sidecar import Facts
 
 #: The server counts in milliseconds, and 0 would mean: for ever.
 _LEAST = 0.01

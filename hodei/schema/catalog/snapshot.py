@@ -16,10 +16,10 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from hodei.schema.catalog import Catalog
+from hodei.schema.catalog.model import Catalog
 from hodei.schema.drift import BOOKKEEPING
 from hodei.schema.errors import SchemaError
-from hodei.schema.replay import Expected
+from hodei.schema.replay.scratch import Expected
 from hodei.schema.results import MigrationKey
 
 FORMAT_VERSION = 1

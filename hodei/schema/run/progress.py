@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hodei.schema.tables import elide
 
 if TYPE_CHECKING:
-    from hodei.schema.watch import Blocker
+    from hodei.schema.run.watch import Blocker
 
 _SECONDS_BETWEEN_LINES = 5.0
 #: A migration that is quicker than this needs no picture.

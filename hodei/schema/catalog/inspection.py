@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from hodei.schema import queries
-from hodei.schema.catalog import (
+from hodei.schema.catalog import queries
+from hodei.schema.catalog.model import (
     Catalog,
     Column,
     Constraint,
@@ -20,7 +20,7 @@ from hodei.schema.catalog import (
     Trigger,
     Type,
 )
-from hodei.schema.catalog import Sequence as CatalogSequence
+from hodei.schema.catalog.model import Sequence as CatalogSequence
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

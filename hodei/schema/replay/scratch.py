@@ -20,12 +20,12 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import CreateModel, SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
 
-from hodei.schema.catalog import Catalog
+from hodei.schema.catalog.inspection import read_catalog
+from hodei.schema.catalog.model import Catalog
 from hodei.schema.errors import SchemaError
-from hodei.schema.inspection import read_catalog
+from hodei.schema.replay.sessions import never_kept, set_timeouts
+from hodei.schema.replay.twins import Notes, StatementRefused, transactional, twin_of
 from hodei.schema.results import MigrationKey
-from hodei.schema.sessions import never_kept, set_timeouts
-from hodei.schema.twins import Notes, StatementRefused, transactional, twin_of
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hodei.schema.catalog import Catalog
+from hodei.schema.catalog.model import Catalog
 from hodei.schema.errors import SchemaError
-from hodei.schema.replay import Expected
+from hodei.schema.replay.scratch import Expected
 from hodei.schema.results import MigrationKey
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _run(job: dict[str, Any]) -> Any:
     if settings.configured and getattr(settings, "SETTINGS_MODULE", None):
         environment["DJANGO_SETTINGS_MODULE"] = str(settings.SETTINGS_MODULE)
     done = subprocess.run(
-        [sys.executable, "-m", "hodei.schema.rebuilding"],
+        [sys.executable, "-m", "hodei.schema.replay.rebuilding"],
         input=json.dumps(job),
         env=environment,
         capture_output=True,

@@ -44,9 +44,9 @@ def _build(job: Mapping[str, Any]) -> dict[str, Any]:
     from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415
     from django.db.migrations.state import ProjectState  # noqa: PLC0415
 
-    from hodei.schema.inspection import read_catalog  # noqa: PLC0415
-    from hodei.schema.replay import synchronise  # noqa: PLC0415
-    from hodei.schema.sessions import never_kept  # noqa: PLC0415
+    from hodei.schema.catalog.inspection import read_catalog  # noqa: PLC0415
+    from hodei.schema.replay.scratch import synchronise  # noqa: PLC0415
+    from hodei.schema.replay.sessions import never_kept  # noqa: PLC0415
 
     connection = connections[job["alias"]]
     notes = _prepare(connection, job["schema"], job["extensions"])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations import Migration
 
-    from hodei.schema.attempts import Attempt
-    from hodei.schema.run import MigrationRun
+    from hodei.schema.run.attempts import Attempt
+    from hodei.schema.run.run import MigrationRun
 
 # The name in its module that migrate builds its executor from.
 _DOOR = "MigrationExecutor"
