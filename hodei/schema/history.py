@@ -38,6 +38,7 @@ TABLE = "schema_migration_runs"
 RAN, FAKED, ACCEPTED = "run", "fake", "accept"
 
 INTERRUPTED = "Interrupted: the process that ran it ended before it could say how it went."
+ROLLED_BACK = "Rolled back: a later step of the same transaction failed."
 _LONGEST_TRACEBACK = 50_000
 
 _MADE = """
@@ -247,6 +248,19 @@ class History:
             )
         except Error:
             logger.exception("a failed migration could not be recorded run=%s", run)
+
+    def rolled_back(self, runs: Sequence[int]) -> None:
+        """Write down that these did not last: the transaction of all of them was rolled back."""
+        from psycopg import Error  # noqa: PLC0415
+
+        try:
+            self._session.execute(
+                f"UPDATE {self._table} SET success = false, finished_at = clock_timestamp(), "
+                "error = %s WHERE id = ANY(%s) AND success IS NULL",
+                [ROLLED_BACK, list(runs)],
+            )
+        except Error:
+            logger.exception("what was rolled back could not be recorded runs=%s", runs)
 
 
 def accept(using: str, key: MigrationKey, *, checksum: str, reason: str, origin: Origin) -> None:

@@ -1,4 +1,4 @@
-"""What the commands that report on a schema share: their options, their output and their ends."""
+"""What the commands have in common: their options, their output and their ends."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ MISUSE = 2
 UNVERIFIED = 3
 
 
-class ReportCommand(BaseCommand):
-    """Reads a database and reports: data on stdout, everything else on stderr.
+class DatabaseCommand(BaseCommand):
+    """Acts on one database: what it was asked for on stdout, everything else on stderr.
 
-    Exit codes: 0 fine, 1 found something (where it was asked to judge), 2 misuse or configuration,
-    3 could not verify. An error is one line, never a traceback, unless ``--traceback`` is given.
+    Exit codes: 0 fine, 1 found something or refused, 2 misuse or configuration, 3 could not verify.
+    An error is one line, never a traceback, unless ``--traceback`` is given.
     """
 
     # An operator asks about a database; the models may be broken, and checking them takes longer.
     requires_system_checks = []
-    formats: tuple[str, ...] = ("table", "json")
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -41,23 +40,14 @@ class ReportCommand(BaseCommand):
             default=DEFAULT_DB_ALIAS,
             metavar="ALIAS",
             help=(
-                "The database to report on: a name in the DATABASES setting "
+                "The database: a name in the DATABASES setting "
                 f"({', '.join(connections).replace('%', '%%')}). Without it: {DEFAULT_DB_ALIAS}."
-            ),
-        )
-        parser.add_argument(
-            "--format",
-            default="table",
-            choices=self.formats,
-            help=(
-                "How to print: a table to read (this is the default), or JSON for a script, "
-                "whose keys are documented and stay."
             ),
         )
 
     def report(self, **options: Any) -> int:
-        """Print the report and return the exit code."""
-        raise NotImplementedError("A report command defines report().")
+        """Do it, print what there is to say, and return the exit code."""
+        raise NotImplementedError("A command defines report().")
 
     def handle(self, *_args: object, **options: Any) -> None:
         database = options["database"]
@@ -76,12 +66,54 @@ class ReportCommand(BaseCommand):
             self.stdout.flush()
             sys.exit(code)
 
-    def print_json(self, document: object) -> None:
-        self.stdout.write(json.dumps(document, indent=2))
-
     def colours(self, **options: Any) -> Style:
         """The command's colours where they are wanted: on a terminal, or by ``--force-color``."""
         return self.style if self.stdout.isatty() or options.get("force_color") else no_style()
+
+
+class ReportCommand(DatabaseCommand):
+    """Reads a database and reports, as a table or for a program."""
+
+    formats: tuple[str, ...] = ("table", "json")
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--format",
+            default="table",
+            choices=self.formats,
+            help=(
+                "How to print: a table to read (this is the default), or JSON for a script, "
+                "whose keys are documented and stay."
+            ),
+        )
+
+    def print_json(self, document: object) -> None:
+        self.stdout.write(json.dumps(document, indent=2))
+
+
+class ActionCommand(DatabaseCommand):
+    """Changes a database, after it has shown what would go; ``--dry-run`` only shows."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Show what would be done, and do none of it."
+        )
+
+    def ask(self, question: str, *, instead: str) -> str:
+        """Return what a person answers. Without a terminal there is nobody to ask: then it raises
+        CommandError, whose text ends with ``instead``, the option that answers beforehand."""
+        if not sys.stdin or not sys.stdin.isatty():
+            raise CommandError(
+                f"Nothing was changed: there is no terminal to ask on. {instead}", returncode=MISUSE
+            )
+        self.stderr.write(question, ending=" ")
+        self.stderr.flush()
+        try:
+            return input().strip()
+        except (EOFError, KeyboardInterrupt):
+            raise CommandError("Nothing was changed.", returncode=FOUND) from None
 
 
 def _refused(error: Error, database: str) -> str:

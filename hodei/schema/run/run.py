@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db.transaction import atomic
+
 from hodei.schema import history, signals
 from hodei.schema.errors import SchemaError
 from hodei.schema.results import Direction, MigrationResult
@@ -72,6 +74,8 @@ class MigrationRun:
         self._retries = retries
         self._total = 0
         self._blocked: tuple[int, tuple[Blocker, ...]] | None = None
+        #: The rows of the history of the attempts that have succeeded.
+        self._rows: list[int] = []
 
     def within(self, progress: Progress) -> MigrationRun:
         """A run inside this one, by a migration's code: the same lock, limits and batch."""
@@ -120,6 +124,22 @@ class MigrationRun:
                 success=success,
             )
 
+    @contextmanager
+    def as_one(self) -> Iterator[None]:
+        """All attempts inside the block, records included, in one transaction: all or nothing.
+
+        No attempt is tried again in it. Where it fails, ``results`` keeps the failure alone.
+        """
+        first_row, first_result = len(self._rows), len(self.results)
+        try:
+            with atomic(self._connection.alias, durable=True):
+                yield
+        except BaseException:
+            self._records.rolled_back(self._rows[first_row:])
+            failed = [one for one in self.results[first_result:] if not one.success]
+            self.results[first_result:] = failed
+            raise
+
     def attempts(
         self, migration: Migration, direction: Direction, once: Callable[[Attempt], _T]
     ) -> _T:
@@ -139,6 +159,7 @@ class MigrationRun:
                     raise
                 self._pause(attempt)
             else:
+                self._rows.append(row)
                 self._finished(attempt)
                 return outcome
 

@@ -1,0 +1,108 @@
+"""What is at stake before tables go: their rows, and the sessions that are in them.
+
+    with atomic(using):
+        lock_tables(connection, tables)        # nobody writes from here on; pg_dump can still read
+        counts = count_rows(connection, tables)
+
+Tables are named without their schema, and are those that the connection's search_path finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import Error
+
+from hodei.schema.errors import SchemaError
+from hodei.schema.run.failures import is_blocked
+
+if TYPE_CHECKING:
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+
+class Session(NamedTuple):
+    """Another session of this database that holds or waits for a lock on one of the tables."""
+
+    pid: int
+    user: str
+    application: str
+    address: str
+    state: str
+    #: When its transaction began.
+    since: datetime | None
+    query: str
+
+    def __str__(self) -> str:
+        words = ", ".join(word for word in (self.application, self.user, self.state) if word)
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S%z}" if self.since else ""
+        query = " ".join(self.query.split())
+        if len(query) > 120:
+            query = f"{query[:117]}..."
+        return f"pid {self.pid} ({words}) at {self.address}{since}{f': {query}' if query else ''}"
+
+
+class TablesBusy(SchemaError):  # noqa: N818  (it reads as the fact it states)
+    """Others hold the tables, and did not let go in time. Nothing was touched."""
+
+    exit_code = 4
+
+    def __init__(self, sessions: Sequence[Session]) -> None:
+        self.sessions = tuple(sessions)
+        who = "; ".join(map(str, sessions)) or "sessions that could not be seen"
+        super().__init__(
+            f"The tables could not be locked, so nothing was changed. In the way: {who}. "
+            "Wait for these sessions, or end them, and run again."
+        )
+
+
+def lock_tables(connection: DatabaseWrapper, tables: Collection[str]) -> None:
+    """Lock them in EXCLUSIVE mode until the caller's transaction ends: others can read, and none
+    can write. Waits for as long as the session's lock_timeout. Raises TablesBusy; the caller's
+    transaction is broken then."""
+    if not tables:
+        return
+    # In the order of their names, so that two who lock the same do not lock crosswise.
+    names = ", ".join(connection.ops.quote_name(table) for table in sorted(tables))
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+    except Error as error:
+        if not is_blocked(error):
+            raise
+        with connection.copy().temporary_connection() as cursor:
+            raise TablesBusy(sessions_in(cursor, tables)) from error
+
+
+def count_rows(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str, int]:
+    """How many rows each table has, counted: an estimate may say zero where there are some."""
+    counts = {}
+    with connection.cursor() as cursor:
+        for table in tables:
+            cursor.execute(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")
+            (counts[table],) = cursor.fetchone()
+    return counts
+
+
+def sessions_in(cursor: Any, tables: Collection[str]) -> list[Session]:
+    """The other client sessions with a lock on one of the tables, granted or waited for."""
+    cursor.execute(
+        """
+        SELECT activity.pid, coalesce(activity.usename, ''), activity.application_name,
+               coalesce(host(activity.client_addr), 'a local socket'),
+               coalesce(activity.state, ''), activity.xact_start, left(activity.query, 500)
+          FROM pg_stat_activity activity
+         WHERE activity.pid <> pg_backend_pid() AND activity.backend_type = 'client backend'
+           AND EXISTS (
+               SELECT FROM pg_locks held JOIN pg_class locked ON locked.oid = held.relation
+                WHERE held.pid = activity.pid AND held.locktype = 'relation'
+                  AND locked.relname = ANY(%s)
+                  AND locked.relnamespace = current_schema()::regnamespace
+                  AND held.database = (SELECT oid FROM pg_database
+                                        WHERE datname = current_database()))
+         ORDER BY activity.xact_start NULLS LAST, activity.pid
+        """,
+        [list(tables)],
+    )
+    return [Session(*row) for row in cursor.fetchall()]
