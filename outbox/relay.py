@@ -1,4 +1,4 @@
-"""The relay of one destination: leases lanes, reads batches, sends them, writes down what came of it.
+"""The relay of one destination: leases lanes, reads batches, sends them, notes what came of it.
 
 Nothing is written for an event until it has been sent, and no transaction is open while it is. What
 a killed relay had sent and not written down is sent again by whoever takes its lanes over: at least
