@@ -28,6 +28,8 @@ def connect(using: str, name: str) -> psycopg.Connection[Any]:
     import psycopg  # noqa: PLC0415  (there may be no driver where this is only imported)
 
     wrapper: DatabaseWrapper = connections[using]  # type: ignore[assignment]
+    # The embedded server starts with the first connection, and this may be it.
+    getattr(wrapper, "ensure_server", lambda: None)()
     parameters: dict[str, Any] = wrapper.get_connection_params()
     for unwanted in ("context", "cursor_factory", "pool"):
         parameters.pop(unwanted, None)

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from random import Random
@@ -77,6 +77,7 @@ class Relay:
         lease_seconds: float = LEASE_SECONDS,
         once: bool = False,
         rng: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.owner = f"{owner_name()}-{secrets.token_hex(3)}"
         self.destination = destination
@@ -89,12 +90,13 @@ class Relay:
         self._most_lanes = most_lanes
         self._once = once
         self._rng = self.breaker.rng
+        self._clock = clock
         self._fetch = Fetch(destination.name)
         self._pace = Pace(shortest=SHORTEST_POLL, longest=LONGEST_POLL)
         #: Failures in a row to reach the database.
         self._failures = 0
         self._lanes_at = 0.0
-        #: When an event that was rejected may go again, by ``time.monotonic``.
+        #: When an event that was rejected may go again, by the clock.
         self._due_at = 0.0
 
     def run(self) -> None:
@@ -172,7 +174,7 @@ class Relay:
 
     def _share(self, session: psycopg.Connection[Any], keeper: Keeper) -> None:
         """Have a fair share of the lanes: take free ones, give back what others lack."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._lanes_at:
             return
         self._lanes_at = now + LANE_SECONDS
@@ -197,7 +199,7 @@ class Relay:
     def _round(self, session: psycopg.Connection[Any]) -> int:
         """Send one batch; returns how many events were moved on in any way."""
         lanes = self.leases.lanes
-        if not lanes or not self.leases.may_send() or self.breaker.left(time.monotonic()):
+        if not lanes or not self.leases.may_send() or self.breaker.left(self._clock()):
             return 0
         self._wake_heads(session, lanes)
         batch = self._fetch(session, lanes, only_one=self.breaker.is_probing)
@@ -300,7 +302,7 @@ class Relay:
             self.leases.forget(lost)
         again = [one.again_in for one in decision.failures if one.again_in is not None]
         if again:
-            self._due_at = min(self._due_at, time.monotonic() + min(again))
+            self._due_at = min(self._due_at, self._clock() + min(again))
         counts = self.counts
         counts.batches += 1
         counts.delivered += len(decision.delivered)
@@ -315,21 +317,21 @@ class Relay:
                 self.destination.name,
                 error,
             )
-        self.breaker.down(time.monotonic(), error, outcome.retry_after)
+        self.breaker.down(self._clock(), error, outcome.retry_after)
 
     def _wake_heads(self, session: psycopg.Connection[Any], lanes: Sequence[int]) -> None:
         """Let go what was rejected and whose time has come."""
-        if time.monotonic() < self._due_at:
+        if self._clock() < self._due_at:
             return
         asked = {"destination": self.destination.name, "lanes": list(lanes)}
         session.execute(statement("outbox", "wake_heads"), asked)
         row = session.execute(statement("outbox", "next_due"), asked).fetchone()
         seconds = row[0] if row else None
-        self._due_at = time.monotonic() + seconds if seconds is not None else float("inf")
+        self._due_at = self._clock() + seconds if seconds is not None else float("inf")
 
     def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
         """Nothing to do: sleep until somebody rings, or it is time to look again."""
-        left = self.breaker.left(time.monotonic())
+        left = self.breaker.left(self._clock())
         if left:
             self._stop.wait(min(left, LONGEST_POLL))
             return
@@ -338,7 +340,7 @@ class Relay:
             self._pace.found()
             bell.open_gates()
             return
-        until_due = max(self._due_at - time.monotonic(), 0.0)
+        until_due = max(self._due_at - self._clock(), 0.0)
         bell.wait(min(self._pace.nothing(), max(until_due, SHORTEST_POLL)))
 
 

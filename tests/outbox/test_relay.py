@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -313,6 +314,29 @@ class TestDown:
         ) == [("PENDING", 0, False, 0, None)]
         assert outbox.drain().numbers == [1, 2]
 
+    def test_ten_minutes_without_a_broker_dead_letter_nothing(self, outbox: Outbox) -> None:
+        outbox.publish(JOB, 1, 2)
+        outbox.publish(OTHER, 3)
+        now = 0.0
+        recorder = Recorder(lambda event: down("x", "y") if now < 600.0 else DELIVERED)
+        relay = outbox.relay(recorder, clock=lambda: now)
+        with connect("default", "test") as session:
+            relay.leases.prepare(session)
+            relay.leases.claim(session, 64)
+            while now < 640.0:
+                relay._round(session)
+                now += 0.25
+
+        assert sorted(recorder.numbers) == [1, 2, 3]
+        # While it is down, one event at a time asks.
+        assert {len(batch) for batch in recorder.batches[1:-1]} == {1}
+        # Pauses of 3 to 30 seconds at the end, so it was asked some dozens of times.
+        assert 20 < len(recorder.batches) < 250
+        assert outbox.rows("SELECT DISTINCT status, retry_count FROM outbox_events") == [
+            ("PUBLISHED", 0)
+        ]
+        assert outbox.value("SELECT count(*) FROM outbox_dlq") == 0
+
     def test_half_a_batch_is_what_it_is(self, outbox: Outbox) -> None:
         outbox.publish(JOB, 1, 2, 3)
 
@@ -516,6 +540,53 @@ class TestCrash:
 
         assert outbox.drain().numbers == [2]
         assert outbox.value("SELECT count(*) FROM outbox_keys") == 0
+
+
+class TestParked:
+    @pytest.mark.parametrize("followers", [3_000, pytest.param(300_000, marks=pytest.mark.slow)])
+    def test_any_number_of_followers_is_out_of_the_way_and_comes_back_in_order(
+        self, outbox: Outbox, followers: int
+    ) -> None:
+        outbox.publish(JOB, 0)
+        outbox.drain(failing(permanent("x", "y"), 0))
+        outbox.execute(
+            "INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload) "
+            "SELECT %s, 'JOB', 'Counted', jsonb_build_object('n', n) "
+            "FROM generate_series(1, %s) AS s (n)",
+            [JOB, followers],
+        )
+        assert outbox.drain().numbers == []
+        assert outbox.value("SELECT count(*) FROM outbox_events WHERE held") == followers
+
+        outbox.publish(SAME_LANE, -1)
+        outbox.execute("ANALYZE outbox_events")
+        recorder = outbox.drain()
+        assert recorder.numbers == [-1]
+        assert rows_read(outbox) < 10
+
+        head = outbox.value("SELECT event_id FROM outbox_keys")
+        with connect("default", "a person") as person, person.transaction():
+            settlement.let_go(person, "default", [head])
+        assert outbox.drain().numbers == list(range(1, followers + 1))
+
+
+def rows_read(outbox: Outbox) -> int:
+    """How many rows and entries of indexes a look for work of all lanes goes through."""
+    from hodei.sql import statement
+
+    plan = outbox.rows(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) {statement('outbox', 'fetch')}",
+        {"destination": "default", "lanes": list(range(64)), "per_lane": 100},
+    )[0][0]
+
+    def read(node: dict[str, Any]) -> float:
+        own = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        here = own * node["Actual Loops"] if "Scan" in node["Node Type"] else 0
+        inner = sum(read(part) for part in node.get("Plans", ()))
+        return inner + (here if node.get("Relation Name") == "outbox_events" else 0)
+
+    document = json.loads(plan) if isinstance(plan, str) else plan
+    return int(read(document[0]["Plan"]))
 
 
 class TestMeanwhile:
