@@ -16,7 +16,10 @@ from hodei.columns import choices, now, values
 from jobs.states import (
     CUSTOM_PROVIDER_TYPE,
     WORKER_FINAL,
+    FailureKind,
     JobState,
+    Missed,
+    Overlap,
     ProviderStatus,
     ProviderType,
     WorkerState,
@@ -342,17 +345,121 @@ class Lease(models.Model):
     )
     expires_at = models.DateTimeField(db_comment="Renewed while the worker lives; rescued after it")
     acquired_at = models.DateTimeField(db_default=now(), db_comment="When it was claimed")
+    cancel_requested_at = models.DateTimeField(
+        null=True, blank=True, db_comment="When somebody asked for the run to be stopped"
+    )
 
     class Meta:
         db_table = "job_leases"
         db_table_comment = "Jobs that workers hold now, each until its lease expires"
         indexes = [
             models.Index(fields=["expires_at"], name="job_leases_expires_idx"),
-            models.Index(fields=["worker_id"], name="job_leases_worker_idx"),
         ]
 
     def __str__(self) -> str:
         return f"{self.job_id} by {self.worker_id} until {self.expires_at}"
+
+
+class FailedAttempt(models.Model):
+    """A run that failed, or that was lost; the newest run is in the job itself."""
+
+    id = models.BigAutoField(primary_key=True, db_comment="Order in which runs failed")
+    job = models.ForeignKey(
+        Job,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        related_name="failed_attempts",
+        db_comment="The job; its attempts die with it",
+    )
+    attempt = models.IntegerField(db_comment="Number of the run, from 1")
+    worker_id = models.UUIDField(null=True, blank=True, db_comment="workers.id of who ran it")
+    started_at = models.DateTimeField(null=True, blank=True, db_comment="Begin of the run")
+    failed_at = models.DateTimeField(db_default=now(), db_comment="When it was known to fail")
+    kind = models.CharField(
+        max_length=30, choices=choices(FailureKind), db_comment="What kind of failure it was"
+    )
+    error_class = models.CharField(
+        max_length=255, null=True, blank=True, db_comment="Dotted path of the exception's class"
+    )
+    message = models.TextField(null=True, blank=True, db_comment="What went wrong, cut")
+    traceback = models.TextField(null=True, blank=True, db_comment="Where it went wrong, cut")
+
+    class Meta:
+        db_table = "job_failed_attempts"
+        db_table_comment = "Runs of jobs that failed; one that succeeds leaves no row"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=values(FailureKind)), name="job_failed_attempts_kind_check"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["job", "id"], name="job_failed_attempts_job_idx"),
+        ]
+        verbose_name = "failed attempt"
+
+    def __str__(self) -> str:
+        return f"{self.job_id} attempt {self.attempt}: {self.kind}"
+
+
+class Schedule(models.Model):
+    """A job that is enqueued again and again, at the times of a cron expression."""
+
+    id = models.BigAutoField(primary_key=True, db_comment="Meaningless number")
+    name = models.CharField(max_length=100, db_comment="Unique name; part of its jobs' keys")
+    cron = models.CharField(max_length=100, db_comment="Five fields: minute hour day month weekday")
+    time_zone = models.CharField(
+        max_length=64, db_default="UTC", db_comment="IANA name; the times are local there"
+    )
+    spec = models.JSONField(db_comment="What its jobs run: as in jobs")
+    options = models.JSONField(
+        default=dict, db_default={}, db_comment="Queue, priority and other properties of its jobs"
+    )
+    overlap = models.CharField(
+        max_length=10,
+        choices=choices(Overlap),
+        db_default=Overlap.SKIP.value,
+        db_comment="When it is due while its last job has not ended: SKIP, QUEUE or REPLACE",
+    )
+    missed = models.CharField(
+        max_length=10,
+        choices=choices(Missed),
+        db_default=Missed.ONCE.value,
+        db_comment="Times at which nobody ticked: SKIP, ONCE for the newest, or ALL",
+    )
+    enabled = models.BooleanField(db_default=True, db_comment="Whether it is due at all")
+    next_run_at = models.DateTimeField(
+        null=True, blank=True, db_comment="The next time; NULL where there is none any more"
+    )
+    last_run_at = models.DateTimeField(
+        null=True, blank=True, db_comment="The newest time that was dealt with"
+    )
+    last_job_id = models.UUIDField(
+        null=True, blank=True, db_comment="jobs.id of the newest one; kept when that row is gone"
+    )
+    created_at = models.DateTimeField(db_default=now(), db_comment="When it was added")
+    updated_at = models.DateTimeField(db_default=now(), db_comment="When it was changed last")
+
+    class Meta:
+        db_table = "job_schedules"
+        db_table_comment = "Jobs that are enqueued again and again, by cron expressions"
+        constraints = [
+            models.UniqueConstraint(fields=["name"], name="job_schedules_name_key"),
+            models.CheckConstraint(
+                condition=Q(overlap__in=values(Overlap)), name="job_schedules_overlap_check"
+            ),
+            models.CheckConstraint(
+                condition=Q(missed__in=values(Missed)), name="job_schedules_missed_check"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["next_run_at"], condition=Q(enabled=True), name="job_schedules_due_idx"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.cron} {self.time_zone})"
 
 
 class AuditRecord(models.Model):
@@ -427,6 +534,47 @@ class LogFile(models.Model):
             models.Index(fields=["storage_uri"], name="idx_job_log_files_storage_uri"),
         ]
         verbose_name = "log file"
+
+    def __str__(self) -> str:
+        return self.storage_uri
+
+
+class LogTail(models.Model):
+    """The end of a running job's output, for whoever follows it from another machine."""
+
+    job = models.OneToOneField(
+        Job,
+        primary_key=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        db_comment="The job; its tail dies with it",
+    )
+    tail = models.BinaryField(db_comment="The newest bytes of its output, secrets masked")
+    total_bytes = models.BigIntegerField(db_comment="Bytes of output so far; the tail ends there")
+    updated_at = models.DateTimeField(db_default=now(), db_comment="When it was written last")
+
+    class Meta:
+        db_table = "job_log_tails"
+        db_table_comment = "The newest output of jobs, bounded; the whole is in the log file"
+        verbose_name = "log tail"
+
+    def __str__(self) -> str:
+        return f"{self.total_bytes} bytes of {self.job_id}"
+
+
+class LogGarbage(models.Model):
+    """A log file whose row is gone: it is deleted next, so that no file is orphaned."""
+
+    id = models.BigAutoField(primary_key=True, db_comment="Meaningless number")
+    storage_uri = models.TextField(db_comment="As it was in job_log_files")
+    since = models.DateTimeField(db_default=now(), db_comment="When its row went")
+
+    class Meta:
+        db_table = "job_log_garbage"
+        db_table_comment = "Log files to delete; filled by a trigger on job_log_files"
+        verbose_name = "log file to delete"
+        verbose_name_plural = "log files to delete"
 
     def __str__(self) -> str:
         return self.storage_uri

@@ -82,6 +82,40 @@ JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
 }
 
 
+class FailureKind(StrEnum):
+    """Why a run failed, in the original's thirteen words."""
+
+    COMMAND_NOT_FOUND = "CommandNotFound"
+    PERMISSION_DENIED = "PermissionDenied"
+    FILE_NOT_FOUND = "FileNotFound"
+    PROCESS_SPAWN_FAILED = "ProcessSpawnFailed"
+    EXECUTION_TIMEOUT = "ExecutionTimeout"
+    SIGNAL_RECEIVED = "SignalReceived"
+    NON_ZERO_EXIT_CODE = "NonZeroExitCode"
+    INFRASTRUCTURE_ERROR = "InfrastructureError"
+    VALIDATION_ERROR = "ValidationError"
+    CONFIGURATION_ERROR = "ConfigurationError"
+    SECRET_INJECTION_ERROR = "SecretInjectionError"  # noqa: S105  (a word of the original)
+    IO_ERROR = "IoError"
+    UNKNOWN = "Unknown"
+
+
+class Overlap(StrEnum):
+    """What a schedule does when it is due while its last job has not ended."""
+
+    SKIP = "SKIP"  # not this time
+    QUEUE = "QUEUE"  # enqueue all the same
+    REPLACE = "REPLACE"  # cancel the last one, and enqueue
+
+
+class Missed(StrEnum):
+    """What a schedule does about times at which no ticker was alive."""
+
+    SKIP = "SKIP"  # nothing
+    ONCE = "ONCE"  # one job, for the newest of them
+    ALL = "ALL"  # one job for each of them
+
+
 class WorkerState(StrEnum):
     """Where a worker is. REGISTERED and FAILED come from the original: readable, never written."""
 

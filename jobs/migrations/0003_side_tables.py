@@ -56,6 +56,7 @@ class Migration(migrations.Migration):
                 ("worker_id", models.UUIDField()),
                 ("epoch", models.BigIntegerField()),
                 ("expires_at", models.DateTimeField()),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "acquired_at",
                     models.DateTimeField(
@@ -65,10 +66,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "job_leases",
-                "indexes": [
-                    models.Index(fields=["expires_at"], name="job_leases_expires_idx"),
-                    models.Index(fields=["worker_id"], name="job_leases_worker_idx"),
-                ],
+                "indexes": [models.Index(fields=["expires_at"], name="job_leases_expires_idx")],
             },
         ),
     ]

@@ -105,6 +105,7 @@ class Migration(migrations.Migration):
                 "epoch": "Given anew with each lease; a write with another one does nothing",
                 "expires_at": "Renewed while the worker lives; rescued after it",
                 "acquired_at": "When it was claimed",
+                "cancel_requested_at": "When somebody asked for the run to be stopped",
             },
         ),
         AlterComments(

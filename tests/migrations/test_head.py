@@ -236,6 +236,8 @@ class TestForeignKeys:
             ("job_log_files", "FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE"),
             ("outbox_dlq_actions", "FOREIGN KEY (dlq_id) REFERENCES outbox_dlq(id) ON DELETE CASCADE"),
             ("saga_steps", "FOREIGN KEY (saga_id) REFERENCES sagas(id) ON DELETE CASCADE"),
+            ("job_failed_attempts", "FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE"),
+            ("job_log_tails", "FOREIGN KEY (job_id) REFERENCES jobs(id) ON DELETE CASCADE"),
             ("saga_step_attempts", "FOREIGN KEY (step_id) REFERENCES saga_steps(id) ON DELETE CASCADE"),
             ("saga_locks", "FOREIGN KEY (saga_id) REFERENCES sagas(id) ON DELETE CASCADE"),
         }  # fmt: skip

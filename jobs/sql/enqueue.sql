@@ -1,0 +1,30 @@
+-- Store one job and its place: ready now, due later, or in no queue at all (orchestrated: a saga
+-- leases it). A known idempotency key stores nothing and returns the job that has it.
+-- One round trip, in the caller's transaction; wakes a worker that sleeps on the queue.
+WITH stored AS (
+    INSERT INTO jobs (id, spec, state, name, queue, priority, run_after, timeout, max_attempts,
+                      correlation_id, idempotency_key, trace_parent, metadata)
+    VALUES (%(id)s::uuid, %(spec)s::jsonb, 'PENDING', %(name)s, %(queue)s, %(priority)s,
+            %(run_after)s::timestamptz, %(timeout)s::interval, %(max_attempts)s,
+            %(correlation_id)s, %(idempotency_key)s, %(trace_parent)s, %(metadata)s::jsonb)
+        ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING id, queue, priority, run_after
+), ready AS (
+    INSERT INTO job_queue (job_id, queue, priority)
+    SELECT id, queue, priority FROM stored
+     WHERE NOT %(orchestrated)s AND (run_after IS NULL OR run_after <= clock_timestamp())
+    RETURNING queue
+), later AS (
+    INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
+    SELECT id, run_after, queue, priority FROM stored
+     WHERE NOT %(orchestrated)s AND run_after > clock_timestamp()
+)
+SELECT stored.id, true AS is_new,
+       CASE WHEN NOT EXISTS (SELECT FROM ready) THEN NULL
+            WHEN pg_try_advisory_lock_shared(%(gate)s, hashtext(stored.queue))
+            THEN pg_advisory_unlock_shared(%(gate)s, hashtext(stored.queue))::text
+            ELSE pg_notify(%(channel)s, '')::text END AS woken
+  FROM stored
+ UNION ALL
+SELECT id, false, NULL FROM jobs
+ WHERE idempotency_key = %(idempotency_key)s AND NOT EXISTS (SELECT FROM stored)

@@ -1,0 +1,40 @@
+-- How runs ended, of those whose lease is still ours: a stolen lease is not written over, and what
+-- does not return was lost. A run that is to be tried again goes back, now or later; one that ended
+-- for good stays. Failed runs leave an attempt behind.
+WITH ended AS (
+    SELECT * FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[], %(states)s::text[],
+                         %(results)s::jsonb[], %(errors)s::text[], %(seconds)s::float8[],
+                         %(spent)s::boolean[], %(kinds)s::text[], %(classes)s::text[],
+                         %(traces)s::text[])
+                  AS e (id, epoch, state, result, error, seconds, spent, kind, class, trace)
+), mine AS (
+    DELETE FROM job_leases AS l USING ended
+     WHERE l.job_id = ended.id AND l.epoch = ended.epoch
+    RETURNING ended.*, l.worker_id
+), written AS (
+    UPDATE jobs AS j
+       SET state = mine.state, result = mine.result, error_message = mine.error,
+           attempts = j.attempts - (NOT mine.spent)::int,
+           completed_at = CASE WHEN mine.state <> 'PENDING' THEN clock_timestamp() END,
+           run_after = CASE WHEN mine.state = 'PENDING' AND mine.seconds > 0
+                            THEN clock_timestamp() + mine.seconds * interval '1 second'
+                            ELSE j.run_after END,
+           updated_at = clock_timestamp()
+      FROM mine
+     WHERE j.id = mine.id AND j.state IN ('ASSIGNED', 'RUNNING')
+    RETURNING j.id, j.state, j.queue, j.priority, j.run_after, j.attempts, j.started_at,
+              mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id
+), again AS (
+    INSERT INTO job_queue (job_id, queue, priority)
+    SELECT id, queue, priority FROM written
+     WHERE state = 'PENDING' AND coalesce(seconds, 0) <= 0
+), later AS (
+    INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
+    SELECT id, run_after, queue, priority FROM written WHERE state = 'PENDING' AND seconds > 0
+), noted AS (
+    INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, failed_at, kind,
+                                     error_class, message, traceback)
+    SELECT id, attempts, worker_id, started_at, clock_timestamp(), kind, class, error, trace
+      FROM written WHERE kind IS NOT NULL
+)
+SELECT id FROM written

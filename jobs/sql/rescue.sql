@@ -1,0 +1,44 @@
+-- Jobs whose lease ran out go back into the queue, or end where that happened too often. One
+-- statement: a run that finishes at this moment has its lease deleted by one of the two alone.
+-- Index: job_leases_expires_idx.
+WITH expired AS MATERIALIZED (
+    SELECT job_id, epoch, worker_id, cancel_requested_at IS NOT NULL AS cancelled
+      FROM job_leases
+     WHERE expires_at < clock_timestamp()
+     ORDER BY expires_at
+     LIMIT %(number)s
+       FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM job_leases AS l USING expired
+     WHERE l.job_id = expired.job_id AND l.epoch = expired.epoch
+    RETURNING l.job_id, l.worker_id, expired.cancelled
+), lost AS (
+    UPDATE jobs AS j
+       SET state = CASE WHEN gone.cancelled THEN 'CANCELLED'
+                        WHEN j.lost_leases + 1 >= %(most)s THEN 'FAILED'
+                        ELSE 'PENDING' END,
+           lost_leases = j.lost_leases + 1,
+           attempts = j.attempts - (j.state = 'RUNNING')::int,
+           completed_at = CASE WHEN gone.cancelled OR j.lost_leases + 1 >= %(most)s
+                               THEN clock_timestamp() END,
+           error_message = %(message)s,
+           result = CASE WHEN j.lost_leases + 1 >= %(most)s AND NOT gone.cancelled
+                         THEN jsonb_build_object('kind', 'InfrastructureError',
+                                                 'error_message', %(message)s::text)
+                         ELSE j.result END,
+           updated_at = clock_timestamp()
+      FROM gone
+     WHERE j.id = gone.job_id AND j.state IN ('ASSIGNED', 'RUNNING')
+    RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id
+), again AS (
+    INSERT INTO job_queue (job_id, queue, priority)
+    SELECT id, queue, priority FROM lost WHERE state = 'PENDING'
+        ON CONFLICT (job_id) DO NOTHING
+), noted AS (
+    INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, failed_at, kind,
+                                     message)
+    SELECT id, attempts + 1, worker_id, started_at, clock_timestamp(), 'InfrastructureError',
+           %(message)s
+      FROM lost
+)
+SELECT id, state, queue, worker_id FROM lost

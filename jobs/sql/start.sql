@@ -1,0 +1,15 @@
+-- Jobs that were ASSIGNED begin: an attempt is spent. Only under the lease; what does not return has
+-- been taken away, or cancelled, and must not begin.
+WITH mine AS (
+    SELECT l.job_id FROM job_leases AS l
+      JOIN unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS held (id, epoch)
+        ON l.job_id = held.id AND l.epoch = held.epoch
+     WHERE l.cancel_requested_at IS NULL
+       FOR UPDATE OF l
+)
+UPDATE jobs AS j
+   SET state = 'RUNNING', attempts = j.attempts + 1, started_at = clock_timestamp(),
+       updated_at = clock_timestamp()
+  FROM mine
+ WHERE j.id = mine.job_id AND j.state = 'ASSIGNED'
+RETURNING j.id, j.attempts, j.started_at
