@@ -2,16 +2,18 @@
 -- once is RUNNING and has spent an attempt; what waits in the worker is ASSIGNED and has not.
 -- Locks: queue rows, skipping those that others hold, then their jobs. A job that is not PENDING
 -- any more is not revived: its place goes, and nothing else happens.
--- ``after`` is where the last claim of the same queue stopped: what lies before is dead, and walking
--- over it costs while a transaction elsewhere keeps it from being removed. Index: job_queue_claim_idx.
+-- With /* beyond */ filled in, it looks only beyond the place where the last claim of the same queue
+-- and priority stopped: what lies before is dead, and walking over it costs while a transaction
+-- elsewhere keeps it from being removed. Index: job_queue_claim_idx. The arrays, and IS TRUE around
+-- the state, leave the planner no other way to the rows than their keys: it would guess one row, and
+-- go through an index of states for each.
 WITH pick AS MATERIALIZED (
     SELECT q.id, q.job_id, q.priority
       FROM unnest(%(queues)s::text[], %(priorities)s::int[], %(after)s::bigint[])
            AS wanted (queue, priority, after)
      CROSS JOIN LATERAL (
            SELECT e.id, e.job_id, e.priority FROM job_queue AS e
-            WHERE e.queue = wanted.queue
-              AND (wanted.after IS NULL OR e.priority = wanted.priority AND e.id > wanted.after)
+            WHERE e.queue = wanted.queue /* beyond */
             ORDER BY e.priority DESC, e.id
             LIMIT %(number)s
               FOR UPDATE SKIP LOCKED
@@ -19,7 +21,7 @@ WITH pick AS MATERIALIZED (
      ORDER BY q.priority DESC, q.id
      LIMIT %(number)s
 ), gone AS (
-    DELETE FROM job_queue AS q USING pick WHERE q.id = pick.id
+    DELETE FROM job_queue AS q WHERE q.id = ANY(ARRAY(SELECT id FROM pick))
     RETURNING q.job_id, q.priority, q.id AS place, q.queue
 ), ranked AS (
     SELECT job_id, priority, place, queue,
@@ -32,20 +34,21 @@ WITH pick AS MATERIALIZED (
            started_at = CASE WHEN ranked.starts THEN clock_timestamp() ELSE j.started_at END,
            worker_id = %(worker)s, updated_at = clock_timestamp()
       FROM ranked
-     WHERE j.id = ranked.job_id AND j.state = 'PENDING'
+     WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone)) AND j.id = ranked.job_id
+       AND (j.state = 'PENDING') IS TRUE
     RETURNING j.id, j.spec, j.attempts, j.max_attempts, j.timeout, j.name, j.correlation_id,
               j.trace_parent, j.created_at, j.started_at, j.lost_leases, j.metadata, j.state,
-              ranked.priority, ranked.place, ranked.queue
+              ranked.priority, ranked.place, ranked.queue,
+              nextval('job_leases_epoch_seq') AS epoch
 ), leased AS (
     INSERT INTO job_leases (job_id, worker_id, epoch, expires_at, acquired_at)
-    SELECT id, %(worker)s, nextval('job_leases_epoch_seq'),
+    SELECT id, %(worker)s, epoch,
            clock_timestamp() + %(seconds)s * interval '1 second', clock_timestamp()
       FROM taken
-    RETURNING job_id, epoch
 )
-SELECT taken.id, leased.epoch, taken.spec::text, taken.attempts, taken.max_attempts,
+SELECT taken.id, taken.epoch, taken.spec::text, taken.attempts, taken.max_attempts,
        extract(epoch FROM taken.timeout)::float8, taken.name, taken.correlation_id,
        taken.trace_parent, taken.created_at, taken.started_at, taken.lost_leases,
        taken.metadata::text, taken.state = 'RUNNING', taken.priority, taken.place, taken.queue
-  FROM taken JOIN leased ON leased.job_id = taken.id
+  FROM taken
  ORDER BY taken.priority DESC, taken.place

@@ -9,7 +9,7 @@ WITH ended AS (
                   AS e (id, epoch, state, result, error, seconds, spent, kind, class, trace)
 ), mine AS (
     DELETE FROM job_leases AS l USING ended
-     WHERE l.job_id = ended.id AND l.epoch = ended.epoch
+     WHERE l.job_id = ANY(%(ids)s::uuid[]) AND l.job_id = ended.id AND l.epoch = ended.epoch
     RETURNING ended.*, l.worker_id
 ), written AS (
     UPDATE jobs AS j
@@ -21,7 +21,8 @@ WITH ended AS (
                             ELSE j.run_after END,
            updated_at = clock_timestamp()
       FROM mine
-     WHERE j.id = mine.id AND j.state IN ('ASSIGNED', 'RUNNING')
+     WHERE j.id = mine.id
+       AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.run_after, j.attempts, j.started_at,
               mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id
 ), again AS (

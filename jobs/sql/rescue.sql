@@ -28,7 +28,8 @@ WITH expired AS MATERIALIZED (
                          ELSE j.result END,
            updated_at = clock_timestamp()
       FROM gone
-     WHERE j.id = gone.job_id AND j.state IN ('ASSIGNED', 'RUNNING')
+     WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone)) AND j.id = gone.job_id
+       AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id
 ), again AS (
     INSERT INTO job_queue (job_id, queue, priority)

@@ -11,5 +11,5 @@ UPDATE jobs AS j
    SET state = 'RUNNING', attempts = j.attempts + 1, started_at = clock_timestamp(),
        updated_at = clock_timestamp()
   FROM mine
- WHERE j.id = mine.job_id AND j.state = 'ASSIGNED'
+ WHERE j.id = mine.job_id AND (j.state = 'ASSIGNED') IS TRUE
 RETURNING j.id, j.attempts, j.started_at

@@ -1,0 +1,132 @@
+"""The jobs that a worker holds: claimed, not all of them begun. For its threads together."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+
+from jobs.runs import Claimed, Run
+
+#: Seconds of work that is claimed ahead, and that is begun ahead, by the mean length of a run.
+AHEAD_SECONDS = 0.5
+BEGUN_SECONDS = 0.1
+MOST_AHEAD = 1_000
+#: Seconds that a run is believed to take before there was one.
+FIRST_GUESS = 0.05
+#: How much the newest run counts for the mean.
+WEIGHT = 0.1
+
+
+class Held:
+    """``ready`` jobs have begun as far as the database knows, and wait for a slot; ``waiting`` ones
+    have not. ``running`` are in a slot."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self._ready: deque[Claimed] = deque()
+        self._waiting: deque[tuple[float, Claimed]] = deque()
+        self._running: dict[uuid.UUID, Run] = {}
+        self._mutex = threading.Lock()
+        self._something = threading.Condition(self._mutex)
+        #: Seconds that a run takes, roughly.
+        self._mean = FIRST_GUESS
+        self._closed = False
+        #: Set when there is room for more.
+        self.room = threading.Event()
+        self.room.set()
+
+    def __len__(self) -> int:
+        with self._mutex:
+            return len(self._ready) + len(self._waiting) + len(self._running)
+
+    def ahead(self) -> int:
+        """How many jobs to hold beyond those that run."""
+        return min(int(self.slots * AHEAD_SECONDS / self._mean), MOST_AHEAD)
+
+    def wanted(self) -> int:
+        """How many more to claim now; 0 while there are enough."""
+        with self._mutex:
+            most = self.slots + self.ahead()
+            held = len(self._ready) + len(self._waiting) + len(self._running)
+            # Not one by one: a claim of many costs little more than a claim of one.
+            return most - held if held <= max(most // 2, self.slots - 1) else 0
+
+    def to_begin(self) -> int:
+        """How many more may begin now: those that will have a slot in a moment."""
+        with self._mutex:
+            soon = self.slots + min(int(self.slots * BEGUN_SECONDS / self._mean), MOST_AHEAD)
+            return max(soon - len(self._ready) - len(self._running), 0)
+
+    def put(self, jobs: Sequence[Claimed]) -> None:
+        now = time.monotonic()
+        with self._something:
+            self._ready.extend(job for job in jobs if job.started)
+            self._waiting.extend((now, job) for job in jobs if not job.started)
+            self._something.notify_all()
+
+    def take_waiting(self, number: int) -> list[Claimed]:
+        """Take out jobs that are to begin."""
+        with self._mutex:
+            return [self._waiting.popleft()[1] for _ in range(min(number, len(self._waiting)))]
+
+    def take_stale(self, seconds: float) -> list[Claimed]:
+        """Take out jobs that have waited for so long: another worker may be free."""
+        limit = time.monotonic() - seconds
+        found = []
+        with self._mutex:
+            while self._waiting and self._waiting[0][0] < limit:
+                found.append(self._waiting.popleft()[1])
+        return found
+
+    def next(self) -> Claimed | None:
+        """Wait for a job and take it; None when the worker ends."""
+        with self._something:
+            while not self._ready:
+                if self._closed:
+                    return None
+                self.room.set()
+                self._something.wait()
+            job = self._ready.popleft()
+            if len(self._ready) <= self.slots:
+                self.room.set()
+            return job
+
+    def running(self) -> list[Run]:
+        with self._mutex:
+            return list(self._running.values())
+
+    def begin(self, run: Run) -> None:
+        with self._mutex:
+            self._running[run.id] = run
+
+    def done(self, run: Run, seconds: float) -> None:
+        with self._mutex:
+            self._running.pop(run.id, None)
+            self._mean += (max(seconds, 1e-6) - self._mean) * WEIGHT
+            if not self._ready:
+                self.room.set()
+
+    def leases(self) -> list[tuple[uuid.UUID, int]]:
+        with self._mutex:
+            jobs = [*self._ready, *(job for _, job in self._waiting)]
+            jobs += [run.job for run in self._running.values()]
+        return [(job.id, job.epoch) for job in jobs]
+
+    def drop(self, ids: set[uuid.UUID]) -> None:
+        """Forget jobs that have not run and are not ours any more."""
+        with self._mutex:
+            self._ready = deque(job for job in self._ready if job.id not in ids)
+            self._waiting = deque(entry for entry in self._waiting if entry[1].id not in ids)
+
+    def close(self) -> list[Claimed]:
+        """No job begins any more; returns those that have not run."""
+        with self._something:
+            self._closed = True
+            left = [*self._ready, *(job for _, job in self._waiting)]
+            self._ready.clear()
+            self._waiting.clear()
+            self._something.notify_all()
+        return left

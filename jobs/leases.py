@@ -1,0 +1,135 @@
+"""Claims, starts, ends and renews jobs, set-wise: the statements of a worker, each its own
+transaction on a connection of the worker's own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hodei.sql import statement
+from jobs.runs import Claimed, Ended
+
+if TYPE_CHECKING:
+    import psycopg
+
+#: Seconds that a lease lasts, and how often it is renewed in that time.
+LEASE_SECONDS = 30.0
+RENEWALS = 3
+#: Leases that may be lost before a job is given up: something in it may be what kills workers.
+MOST_LOST_LEASES = 5
+LOST = "The worker that ran it vanished, and its lease ran out."
+
+_BEYOND = "AND e.priority = wanted.priority AND e.id > wanted.after"
+
+
+@dataclass(slots=True)
+class Mark:
+    """Where the last claim of a queue stopped: a priority, and a place within it."""
+
+    priority: int
+    place: int
+
+
+def claim(
+    session: psycopg.Connection[Any],
+    worker: uuid.UUID,
+    queues: Sequence[str],
+    number: int,
+    *,
+    starting: int,
+    seconds: float = LEASE_SECONDS,
+    marks: dict[str, Mark] | None = None,
+) -> list[Claimed]:
+    """Claim up to ``number`` jobs, the first ``starting`` of which begin at once.
+
+    With ``marks`` it looks only beyond them, in the queues that have one.
+    """
+    text = statement("jobs", "claim")
+    wanted = list(queues)
+    priorities = places = [0] * len(wanted)
+    if marks:
+        wanted = [queue for queue in queues if queue in marks]
+        priorities = [marks[queue].priority for queue in wanted]
+        places = [marks[queue].place for queue in wanted]
+        text = text.replace("/* beyond */", _BEYOND)
+    rows = session.execute(
+        text,
+        {
+            "worker": worker,
+            "queues": wanted,
+            "priorities": priorities,
+            "after": places,
+            "number": number,
+            "starting": starting,
+            "seconds": seconds,
+        },
+    ).fetchall()
+    return [Claimed._make(row) for row in rows]
+
+
+def start(session: psycopg.Connection[Any], jobs: Sequence[Claimed]) -> list[Claimed]:
+    """Let assigned jobs begin; returns those that may, with their new attempt."""
+    rows = session.execute(
+        statement("jobs", "start"),
+        {"ids": [job.id for job in jobs], "epochs": [job.epoch for job in jobs]},
+    ).fetchall()
+    begun = {row[0]: row for row in rows}
+    return [
+        job._replace(attempts=begun[job.id][1], started_at=begun[job.id][2], started=True)
+        for job in jobs
+        if job.id in begun
+    ]
+
+
+def finish(session: psycopg.Connection[Any], ended: Sequence[Ended]) -> set[uuid.UUID]:
+    """Write down how runs ended; returns the ids of those that were still ours."""
+    rows = session.execute(
+        statement("jobs", "finish"),
+        {
+            "ids": [one.id for one in ended],
+            "epochs": [one.epoch for one in ended],
+            "states": [one.state.value for one in ended],
+            "results": [one.result for one in ended],
+            "errors": [one.error for one in ended],
+            "seconds": [one.seconds for one in ended],
+            "spent": [one.spent for one in ended],
+            "kinds": [one.kind and one.kind.value for one in ended],
+            "classes": [one.error_class for one in ended],
+            "traces": [one.traceback for one in ended],
+        },
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def renew(
+    session: psycopg.Connection[Any],
+    held: Sequence[tuple[uuid.UUID, int]],
+    *,
+    seconds: float = LEASE_SECONDS,
+) -> dict[uuid.UUID, bool]:
+    """Prolong leases (job, epoch); returns those that are still ours, and whether somebody asked
+    for the run to be stopped."""
+    rows = session.execute(
+        statement("jobs", "renew"),
+        {
+            "ids": [job for job, _ in held],
+            "epochs": [epoch for _, epoch in held],
+            "seconds": seconds,
+        },
+    ).fetchall()
+    return dict(rows)
+
+
+def promote(session: psycopg.Connection[Any], number: int = 1_000) -> int:
+    """Put jobs whose time has come into the queue; returns how many."""
+    return len(session.execute(statement("jobs", "promote"), {"number": number}).fetchall())
+
+
+def rescue(session: psycopg.Connection[Any], number: int = 1_000) -> list[tuple[Any, ...]]:
+    """Put jobs whose lease ran out back, or end them; returns (id, state, queue, worker)."""
+    return session.execute(
+        statement("jobs", "rescue"),
+        {"number": number, "most": MOST_LOST_LEASES, "message": LOST},
+    ).fetchall()

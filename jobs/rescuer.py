@@ -1,0 +1,67 @@
+"""Puts back what dead workers held, and what is due: any worker may do it, one at a time.
+
+It runs on the fetcher's connection between two claims, so it costs an idle process a query now and
+then, and a busy one nothing that would be noticed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from hodei.sql import statement
+from jobs import leases
+
+if TYPE_CHECKING:
+    import psycopg
+
+logger = logging.getLogger(__name__)
+
+PROMOTE_SECONDS = 1.5
+RESCUE_SECONDS = 5.0
+#: The number of the lock of whoever rescues.
+RESCUE = 0x6A6F6202
+
+
+class Rescuer:
+    """``look`` does what is due; ``until_due`` says when that is."""
+
+    def __init__(self, worker: uuid.UUID, rng: Random | None = None) -> None:
+        self._worker = worker
+        self._rng = rng or Random()  # noqa: S311  (to spread load, not to hide anything)
+        now = time.monotonic()
+        self._promote_at = now
+        # Workers that were started together do not rescue together.
+        self._rescue_at = now + self._rng.uniform(0, RESCUE_SECONDS)
+
+    def until_due(self) -> float:
+        return max(min(self._promote_at, self._rescue_at) - time.monotonic(), 0.001)
+
+    def look(self, session: psycopg.Connection[Any]) -> None:
+        now = time.monotonic()
+        if now >= self._promote_at:
+            moved, seconds = leases.promote(session), self._next_due(session)
+            pause = PROMOTE_SECONDS if seconds is None else min(seconds, PROMOTE_SECONDS)
+            self._promote_at = now + (0.0 if moved >= 1_000 else max(pause, 0.02))
+        if now >= self._rescue_at:
+            self._rescue_at = now + RESCUE_SECONDS * self._rng.uniform(0.8, 1.2)
+            self._rescue(session)
+
+    def _next_due(self, session: psycopg.Connection[Any]) -> float | None:
+        row = session.execute(statement("jobs", "next_due")).fetchone()
+        return row[0] if row else None
+
+    def _rescue(self, session: psycopg.Connection[Any]) -> None:
+        with session.transaction():
+            row = session.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [RESCUE]).fetchone()
+            if row is None or not row[0]:
+                return
+            lost = leases.rescue(session)
+            if lost:
+                logger.warning("jobs of vanished workers were put back jobs=%s", len(lost))
+                session.execute(
+                    statement("jobs", "lose_workers"), {"workers": list({one[3] for one in lost})}
+                )

@@ -1,0 +1,325 @@
+"""Runs jobs: claims many at once, runs each in a slot, and writes down many at once how they ended.
+
+Threads of a worker process: the fetcher (``run``'s own), which claims; the finisher, which writes
+and renews leases; and one for each slot. What they share is in ``held``.
+
+Nothing depends on a worker's end: its leases run out, and any other puts its jobs back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from django.db import connections
+
+from hodei.polling import Bell, Pace
+from hodei.sessions import connect, is_pooled, owner_name
+from hodei.sql import statement
+from jobs import leases, retry
+from jobs.finisher import RECONNECTS, Finisher
+from jobs.held import Held
+from jobs.registry import executor_of, executors
+from jobs.rescuer import Rescuer
+from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run
+from jobs.states import FailureKind
+from jobs.wakeup import CHANNEL, GATE
+
+if TYPE_CHECKING:
+    import psycopg
+
+logger = logging.getLogger(__name__)
+
+#: Jobs of one claim, at most.
+MOST_CLAIMED = 500
+#: Seconds between two looks for work: soon after there was some, and at most so long.
+SHORTEST_POLL, LONGEST_POLL = 0.02, 1.5
+#: Seconds after which a claim looks at the whole queue again, and not only beyond the last one.
+WHOLE_QUEUE_SECONDS = 1.0
+#: Share of a lease that a job may wait in a worker without having begun.
+STALE_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """What a worker is to do."""
+
+    using: str = "default"
+    #: Names of queues; none is every queue that has jobs.
+    queues: tuple[str, ...] = ()
+    #: Runs at once.
+    concurrency: int = 10
+    #: End when there is nothing to claim, and nothing runs.
+    drain: bool = False
+    #: End after so many runs; None is no limit.
+    max_jobs: int | None = None
+    lease_seconds: float = leases.LEASE_SECONDS
+    longest_poll: float = LONGEST_POLL
+
+
+class Worker:
+    """One worker process. ``run`` returns when it is told to stop, or has drained."""
+
+    def __init__(self, options: WorkerOptions, *, stop: threading.Event | None = None) -> None:
+        self.id = uuid.uuid4()
+        self.options = options
+        #: Set to end it: what runs is finished first.
+        self.stop = stop or threading.Event()
+        #: Runs that have ended.
+        self.runs = 0
+        self._began = 0
+        self._held = Held(options.concurrency)
+        self._rng = Random()  # noqa: S311  (to spread load, not to hide anything)
+        self._pace = Pace(shortest=SHORTEST_POLL, longest=options.longest_poll)
+        self._finisher = Finisher(
+            options.using,
+            self._held,
+            self.id,
+            lease_seconds=options.lease_seconds,
+            ended=self.stop.set,
+        )
+        self._rescuer = Rescuer(self.id)
+        self._marks: dict[str, leases.Mark] = {}
+        self._whole_at = 0.0
+        self._queues: tuple[str, ...] = options.queues
+        #: Whether the last claim looked at the whole queue, and found nothing.
+        self._empty = False
+        self._failures = 0
+        self._mutex = threading.Lock()
+        self._bell: Bell | None = None
+
+    def run(self) -> None:
+        """Work until ``stop`` is set. A database that goes away is waited for; the first connection
+        is not, and its error passes."""
+        for executor in executors().values():
+            executor.open(self.options.concurrency)
+        slots = [
+            threading.Thread(target=self._slot, name=f"jobs slot {number}", daemon=True)
+            for number in range(self.options.concurrency)
+        ]
+        try:
+            self._register()
+            self._finisher.start()
+            for slot in slots:
+                slot.start()
+            self._fetch_until_stopped()
+        finally:
+            self._end(slots)
+
+    def stop_now(self) -> None:
+        """Ask what runs to stop, too. It is written down as lost, and others run it again."""
+        self.stop.set()
+        for run in self._held.running():
+            run.stop(lost=True)
+
+    def _register(self) -> None:
+        with closing(connect(self.options.using, "hodei jobs worker")) as session:
+            self._insert_worker(session)
+
+    def _insert_worker(self, session: psycopg.Connection[Any]) -> None:
+        import json  # noqa: PLC0415
+
+        session.execute(
+            statement("jobs", "register_local"),
+            {
+                "worker": self.id,
+                "resource": owner_name(),
+                "spec": json.dumps(
+                    {"queues": list(self.options.queues), "concurrency": self.options.concurrency}
+                ),
+            },
+        )
+
+    def _end(self, slots: Sequence[threading.Thread]) -> None:
+        from psycopg import Error  # noqa: PLC0415
+
+        for job in self._held.close():
+            self._finisher.add(retry.returned(job))
+        for slot in slots:
+            if slot.is_alive():
+                slot.join()
+        self._finisher.stop()
+        for executor in executors().values():
+            executor.close()
+        with suppress(Error), closing(connect(self.options.using, "hodei jobs worker")) as session:
+            session.execute(
+                "UPDATE workers SET state = 'TERMINATED', current_job_id = NULL, "
+                "updated_at = clock_timestamp() WHERE id = %s AND state <> 'TERMINATED'",
+                [self.id],
+            )
+
+    # --- the fetcher ---------------------------------------------------------------------------
+
+    def _fetch_until_stopped(self) -> None:
+        from psycopg import Error  # noqa: PLC0415
+
+        while not self.stop.is_set():
+            try:
+                with closing(connect(self.options.using, "hodei jobs fetcher")) as session:
+                    self._bell = Bell(
+                        session, channel=CHANNEL, gate=GATE, listens=not is_pooled(session)
+                    )
+                    self._fetch(session, self._bell)
+            except Error as error:
+                self._failures += 1
+                pause = RECONNECTS.pause(self._failures, self._rng)
+                logger.warning(
+                    "worker lost its database again_in=%.1f error=%s",
+                    pause,
+                    " ".join(str(error).split()),
+                )
+                self.stop.wait(pause)
+            else:
+                return
+
+    def _fetch(self, session: psycopg.Connection[Any], bell: Bell) -> None:
+        while not self.stop.is_set():
+            self._rescuer.look(session)
+            self._failures = 0
+            moved = self._begin_waiting(session)
+            self._return_stale()
+            moved += self._claim(session)
+            if moved:
+                self._pace.found()
+                bell.open_gates()
+                self._held.room.clear() if not self._held.wanted() else None
+                self._held.room.wait(0.05)
+            elif self._is_done():
+                return
+            elif len(self._held):
+                # Something runs: a slot that becomes free is as good a reason to look as a ring.
+                self._held.room.clear()
+                self._held.room.wait(self._pace.nothing())
+            else:
+                self._rest(session, bell)
+
+    def _claim(self, session: psycopg.Connection[Any]) -> int:
+        self._empty = False
+        wanted = min(self._held.wanted(), MOST_CLAIMED)
+        if self.options.max_jobs is not None:
+            wanted = min(wanted, self.options.max_jobs - self._began)
+        if wanted <= 0 or not self._finisher.keeps_up.is_set():
+            return 0
+        now = time.monotonic()
+        whole = now >= self._whole_at or not self._marks
+        if whole:
+            self._whole_at = now + WHOLE_QUEUE_SECONDS
+            self._marks.clear()
+            if not self.options.queues:
+                self._queues = self._all_queues(session)
+        found = self._ask(session, wanted, self._marks)
+        if not found and not whole:
+            # Nothing beyond the last claim: what was enqueued at another priority is before it.
+            self._marks.clear()
+            self._whole_at = now + WHOLE_QUEUE_SECONDS
+            found = self._ask(session, wanted, self._marks)
+        for job in found:
+            self._marks[job.queue] = leases.Mark(job.priority, job.place)
+        self._empty = not found
+        self._began += len(found)
+        self._held.put(found)
+        return len(found)
+
+    def _ask(
+        self, session: psycopg.Connection[Any], wanted: int, marks: dict[str, leases.Mark]
+    ) -> list[Claimed]:
+        if not self._queues:
+            return []
+        return leases.claim(
+            session,
+            self.id,
+            self._queues,
+            wanted,
+            starting=self._held.to_begin(),
+            seconds=self.options.lease_seconds,
+            marks=marks or None,
+        )
+
+    def _all_queues(self, session: psycopg.Connection[Any]) -> tuple[str, ...]:
+        rows = session.execute(statement("jobs", "queues")).fetchall()
+        return tuple(row[0] for row in rows)
+
+    def _begin_waiting(self, session: psycopg.Connection[Any]) -> int:
+        jobs = self._held.take_waiting(self._held.to_begin())
+        if not jobs:
+            return 0
+        self._held.put(leases.start(session, jobs))
+        return len(jobs)
+
+    def _return_stale(self) -> None:
+        for job in self._held.take_stale(self.options.lease_seconds * STALE_SHARE):
+            self._began -= 1
+            self._finisher.add(retry.returned(job))
+
+    def _is_done(self) -> bool:
+        if len(self._held):
+            return False
+        if self.options.max_jobs is not None and self._began >= self.options.max_jobs:
+            return True
+        return self.options.drain and self._empty
+
+    def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
+        """Nothing to do: sleep until somebody rings, or it is time to look again."""
+        if bell.listens:
+            bell.close_gates(self._gates(session))
+            if self._claim(session):
+                self._pace.found()
+                bell.open_gates()
+                return
+        if bell.wait(min(self._pace.nothing(), self._rescuer.until_due())):
+            self._marks.clear()
+
+    def _gates(self, session: psycopg.Connection[Any]) -> list[int]:
+        rows = session.execute(
+            "SELECT hashtext(name) FROM unnest(%s::text[]) AS q (name)",
+            [list(self._queues or ("default",))],
+        ).fetchall()
+        return [row[0] for row in rows]
+
+    # --- the slots -----------------------------------------------------------------------------
+
+    def _slot(self) -> None:
+        try:
+            while (job := self._held.next()) is not None:
+                self._run_one(job)
+        finally:
+            connections.close_all()
+
+    def _run_one(self, job: Claimed) -> None:
+        run = Run(job, self.id)
+        began = time.monotonic()
+        try:
+            _, executor = executor_of(run.spec)
+            limit = executor.default_timeout if job.timeout is None else job.timeout
+            run.deadline = None if limit is None else began + limit
+            self._held.begin(run)
+            outcome: Outcome = executor.run(run)
+        except Exception as error:  # noqa: BLE001  (whatever a job raises is its outcome)
+            outcome = failure_of(error)
+        if run.cancelled and not isinstance(outcome, Cancelled):
+            outcome = Cancelled(result=getattr(outcome, "result", None))
+        self._held.done(run, time.monotonic() - began)
+        with self._mutex:
+            self.runs += 1
+        if run.lost:
+            return
+        self._finisher.add(retry.end(job, outcome, rng=self._rng))
+
+
+def failure_of(error: BaseException) -> Failed:
+    """An exception as a failure."""
+    kind = type(error)
+    return Failed(
+        FailureKind.UNKNOWN,
+        f"{kind.__name__}: {error}",
+        f"{kind.__module__}.{kind.__qualname__}",
+        "".join(traceback.format_exception(error)),
+    )
