@@ -1,0 +1,196 @@
+"""Cancel, retry, hold, release and delete jobs: what a person decides, with a reason on record.
+
+Each is one transaction of its own, or joins the caller's. Every change is guarded by the state that
+it was decided on: whoever comes second is told, and changes nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from enum import StrEnum
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+
+from hodei.sql import statement
+from jobs.services import audit
+from jobs.states import JobState
+from jobs.wakeup import WAKE
+
+# Note [Order of locks]
+# A claim locks a job's place in the queue and then the job; a finish its lease and then the job. So
+# does everything here, and nobody waits crosswise.
+
+
+class JobNotFound(LookupError):  # noqa: N818  (it reads as the fact it states)
+    """There is no job of this id."""
+
+    def __init__(self, job_id: uuid.UUID) -> None:
+        super().__init__(f"There is no job {job_id}.")
+
+
+class JobStateConflict(Exception):  # noqa: N818
+    """The job is in no state from which this is possible. Nothing was changed."""
+
+    def __init__(self, job_id: uuid.UUID, found: str, action: str, allowed: str) -> None:
+        self.job_id = job_id
+        self.found = found
+        super().__init__(f"Job {job_id} is {found} and cannot be {action}; {allowed}.")
+
+
+class CancelOutcome(StrEnum):
+    """What cancelling has done."""
+
+    CANCELLED = "cancelled"  # it had not begun, and never will
+    REQUESTED = "requested"  # it runs, and its worker has been asked to stop it
+
+
+def cancel(
+    job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS
+) -> CancelOutcome:
+    """Stop a job: at once if it has not begun, by asking its worker if it runs.
+
+    Raises JobNotFound, and JobStateConflict for a job that has ended.
+    """
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        _leave_queue(cursor, job_id)
+        _give_up_unstarted_lease(cursor, job_id)
+        cursor.execute(
+            "UPDATE jobs SET state = 'CANCELLED', completed_at = clock_timestamp(), "
+            "error_message = %s, updated_at = clock_timestamp() WHERE id = %s AND state IN "
+            "('CREATED', 'PENDING', 'ASSIGNED', 'SCHEDULED', 'MANUAL_INTERVENTION_REQUIRED')",
+            [f"Cancelled by {actor}: {reason}", job_id],
+        )
+        outcome = CancelOutcome.CANCELLED
+        if not cursor.rowcount:
+            cursor.execute(
+                "UPDATE job_leases SET cancel_requested_at = coalesce(cancel_requested_at, "
+                "clock_timestamp()) WHERE job_id = %s",
+                [job_id],
+            )
+            outcome = CancelOutcome.REQUESTED
+        if not cursor.rowcount:
+            raise _conflict(cursor, job_id, "cancelled", "it has ended")
+        told = "JobCancelled" if outcome is CancelOutcome.CANCELLED else "JobCancelRequested"
+        _record(told, job_id, reason=reason, actor=actor, using=using)
+    return outcome
+
+
+def retry(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Let a failed job run again, at least once more, however many attempts it has spent.
+
+    Raises JobNotFound, and JobStateConflict for a job that has not failed.
+    """
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs SET state = 'PENDING', completed_at = NULL, result = NULL, "
+            "error_message = NULL, run_after = NULL, lost_leases = 0, "
+            "max_attempts = greatest(max_attempts, attempts + 1), updated_at = clock_timestamp() "
+            "WHERE id = %s AND state IN ('FAILED', 'TIMEOUT')",
+            [job_id],
+        )
+        if not cursor.rowcount:
+            raise _conflict(cursor, job_id, "retried", "only FAILED and TIMEOUT can be")
+        _enter_queue(cursor, job_id)
+        _record("JobRetried", job_id, reason=reason, actor=actor, using=using)
+
+
+def hold(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Keep a job that has not begun from running, until it is released.
+
+    Raises JobNotFound, and JobStateConflict for a job that runs or has ended.
+    """
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        _leave_queue(cursor, job_id)
+        _give_up_unstarted_lease(cursor, job_id)
+        cursor.execute(
+            "UPDATE jobs SET state = 'MANUAL_INTERVENTION_REQUIRED', error_message = %s, "
+            "updated_at = clock_timestamp() "
+            "WHERE id = %s AND state IN ('PENDING', 'ASSIGNED', 'SCHEDULED')",
+            [f"Held by {actor}: {reason}", job_id],
+        )
+        if not cursor.rowcount:
+            raise _conflict(cursor, job_id, "held", "only one that has not begun can be")
+        _record("JobHeld", job_id, reason=reason, actor=actor, using=using)
+
+
+def release(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Let a held job go back into the queue.
+
+    Raises JobNotFound, and JobStateConflict for a job that is not held.
+    """
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs SET state = 'PENDING', error_message = NULL, "
+            "updated_at = clock_timestamp() "
+            "WHERE id = %s AND state = 'MANUAL_INTERVENTION_REQUIRED'",
+            [job_id],
+        )
+        if not cursor.rowcount:
+            raise _conflict(cursor, job_id, "released", "only a held one can be")
+        _enter_queue(cursor, job_id)
+        _record("JobReleased", job_id, reason=reason, actor=actor, using=using)
+
+
+def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
+    """Remove a job with all that belongs to it; the audit stays.
+
+    Raises JobNotFound, and JobStateConflict for a job that a worker holds.
+    """
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        _leave_queue(cursor, job_id)
+        cursor.execute("SELECT state FROM jobs WHERE id = %s FOR UPDATE", [job_id])
+        row = cursor.fetchone()
+        if row is None:
+            raise JobNotFound(job_id)
+        if row[0] in {JobState.ASSIGNED, JobState.SCHEDULED, JobState.RUNNING}:
+            raise JobStateConflict(job_id, row[0], "deleted", "cancel it first")
+        _record("JobDeleted", job_id, reason=reason, actor=actor, using=using)
+        cursor.execute("DELETE FROM jobs WHERE id = %s", [job_id])
+
+
+def _leave_queue(cursor: Any, job_id: uuid.UUID) -> None:
+    cursor.execute("DELETE FROM job_queue WHERE job_id = %s", [job_id])
+    cursor.execute("DELETE FROM job_queue_deferred WHERE job_id = %s", [job_id])
+
+
+def _enter_queue(cursor: Any, job_id: uuid.UUID) -> None:
+    cursor.execute(
+        "INSERT INTO job_queue (job_id, queue, priority) SELECT id, queue, priority FROM jobs "
+        "WHERE id = %s ON CONFLICT (job_id) DO NOTHING RETURNING queue",
+        [job_id],
+    )
+    queues = [row[0] for row in cursor.fetchall()]
+    cursor.execute(statement("jobs", "wake"), {"queues": queues, **WAKE})
+
+
+def _give_up_unstarted_lease(cursor: Any, job_id: uuid.UUID) -> None:
+    """Take it from a worker that has not begun it: it cannot begin without its lease."""
+    # A worker that begins it at this moment holds the lease's row: what follows sees what it did.
+    cursor.execute("SELECT FROM job_leases WHERE job_id = %s FOR UPDATE", [job_id])
+    cursor.execute(
+        "DELETE FROM job_leases AS l USING jobs AS j "
+        "WHERE l.job_id = %s AND j.id = l.job_id AND j.state = 'ASSIGNED'",
+        [job_id],
+    )
+
+
+def _conflict(cursor: Any, job_id: uuid.UUID, action: str, allowed: str) -> Exception:
+    cursor.execute("SELECT state FROM jobs WHERE id = %s", [job_id])
+    row = cursor.fetchone()
+    if row is None:
+        return JobNotFound(job_id)
+    return JobStateConflict(job_id, row[0], action, allowed)
+
+
+def _record(event_type: str, job_id: uuid.UUID, *, reason: str, actor: str, using: str) -> None:
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT correlation_id, name FROM jobs WHERE id = %s", [job_id])
+        correlation_id, name = cursor.fetchone()
+    audit.record(
+        event_type,
+        {"job_id": str(job_id), "name": name, "reason": reason},
+        actor=actor,
+        correlation_id=correlation_id,
+        using=using,
+    )

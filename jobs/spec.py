@@ -1,0 +1,167 @@
+"""Pure: what a job may be. Checks everything that is stored, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+LARGEST_SPEC = 1024 * 1024
+LARGEST_METADATA = 256 * 1024
+LOWEST_PRIORITY, HIGHEST_PRIORITY = -100, 100
+MOST_ATTEMPTS = 1_000
+LONGEST_TIMEOUT = timedelta(days=30)
+#: The columns' lengths.
+LONGEST = {"name": 255, "queue": 64, "correlation_id": 255, "idempotency_key": 255}
+#: Years that every consumer of a timestamp can hold.
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class JobInvalid(ValueError):  # noqa: N818  (it reads as the fact it states)
+    """What was given can be no job. Nothing was stored. The text names the field, the value and the
+    rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """One job to enqueue. ``spec`` has one key, which names its executor."""
+
+    spec: Mapping[str, Any]
+    #: For people.
+    name: str = ""
+    queue: str = "default"
+    #: -100 to 100; higher runs first within its queue.
+    priority: int = 0
+    #: Not before this time, which has a time zone; None is at once.
+    run_after: datetime | None = None
+    #: Of one run; None is the executor's default.
+    timeout: timedelta | None = None
+    #: Runs, the first one among them.
+    max_attempts: int = 3
+    correlation_id: str | None = None
+    #: A second job with the same key is the first one.
+    idempotency_key: str | None = None
+    #: W3C traceparent.
+    trace_parent: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    #: Kept out of the queue: a saga has it run.
+    orchestrated: bool = False
+
+
+def check(job: NewJob) -> dict[str, Any]:
+    """Return what the columns hold, JSON as texts. Raises JobInvalid."""
+    return {
+        "spec": _json("spec", job.spec, LARGEST_SPEC),
+        "name": _text("name", job.name, least=0),
+        "queue": _text("queue", job.queue),
+        "priority": _number("priority", job.priority, LOWEST_PRIORITY, HIGHEST_PRIORITY),
+        "run_after": _instant("run_after", job.run_after),
+        "timeout": _duration(job.timeout),
+        "max_attempts": _number("max_attempts", job.max_attempts, 1, MOST_ATTEMPTS),
+        "correlation_id": _optional("correlation_id", job.correlation_id),
+        "idempotency_key": _optional("idempotency_key", job.idempotency_key),
+        "trace_parent": _trace_parent(job.trace_parent),
+        "metadata": _json("metadata", job.metadata or {}, LARGEST_METADATA),
+        "orchestrated": bool(job.orchestrated),
+    }
+
+
+def _json(field: str, value: object, largest: int) -> str:
+    if not isinstance(value, Mapping):
+        raise JobInvalid(f"{field} is {_shown(value)}; it is a dict.")
+    try:
+        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise JobInvalid(f"{field} cannot be JSON: {words}.") from error
+    _storable(field, text)
+    if "\\u0000" in text and "\0" in "".join(_texts(value)):
+        raise JobInvalid(f"{field} holds a NUL character, which PostgreSQL cannot store.")
+    size = len(text.encode())
+    if size > largest:
+        raise JobInvalid(f"{field} has {size:,} bytes as JSON; at most {largest:,} are allowed.")
+    return text
+
+
+def _text(field: str, value: object, *, least: int = 1) -> str:
+    longest = LONGEST[field]
+    if not isinstance(value, str) or not least <= len(value) <= longest:
+        raise JobInvalid(
+            f"{field} is {_shown(value)}; it is a text of {least} to {longest} characters."
+        )
+    _storable(field, value)
+    return value
+
+
+def _optional(field: str, value: object) -> str | None:
+    return None if value is None else _text(field, value)
+
+
+def _storable(field: str, text: str) -> None:
+    if "\0" in text:
+        raise JobInvalid(f"{field} holds a NUL character, which PostgreSQL cannot store.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise JobInvalid(
+            f"{field} holds half a surrogate pair ({text[error.start]!r}), which is no character."
+        ) from error
+
+
+def _number(field: str, value: object, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise JobInvalid(
+            f"{field} is {_shown(value)}; it is a whole number from {least} to {most}."
+        )
+    return value
+
+
+def _instant(field: str, value: object) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        raise JobInvalid(f"{field} is {_shown(value)}; it is a datetime with a time zone.")
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise JobInvalid(
+            f"{field} is {value.isoformat()}; it is between the years {FIRST_YEAR} and {LAST_YEAR}."
+        )
+    return value
+
+
+def _duration(value: object) -> timedelta | None:
+    if value is None:
+        return None
+    if not isinstance(value, timedelta) or not timedelta() < value <= LONGEST_TIMEOUT:
+        raise JobInvalid(
+            f"timeout is {_shown(value)}; it is a timedelta, more than 0 and at most "
+            f"{LONGEST_TIMEOUT.days} days."
+        )
+    return value
+
+
+def _trace_parent(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _TRACE_PARENT.fullmatch(value):
+        raise JobInvalid(f"trace_parent is {_shown(value)}; it is a W3C traceparent of version 00.")
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [text for pair in value.items() for part in pair for text in _texts(part)]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return []
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
