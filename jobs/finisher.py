@@ -66,6 +66,8 @@ class Finisher:
         self._renew_at = time.monotonic() + lease_seconds / leases.RENEWALS
         self._beat_at = 0.0
         self._thread = threading.Thread(target=self._run, name="jobs finisher", daemon=True)
+        #: Whether something was taken out of the queue and is not written yet.
+        self._writing = False
         #: Results that were written.
         self.written = 0
         #: Whether the rate of writing keeps up.
@@ -74,6 +76,10 @@ class Finisher:
 
     def start(self) -> None:
         self._thread.start()
+
+    def is_idle(self) -> bool:
+        """Whether everything that was added is written."""
+        return not self._queue and not self._writing
 
     def add(self, ended: Ended, told: Told | None = None) -> None:
         self._queue.append((ended, told))
@@ -98,12 +104,15 @@ class Finisher:
             try:
                 self._session = self._session or connect(self._using, "hodei jobs finisher")
                 self._keep(self._session)
+                self._writing = True
                 batch = self._take()
                 self._write(self._session, batch)
+                self._writing = False
                 failures = 0
             except Error as error:
                 # What was not written is written again: its lease tells whether it was.
                 self._queue.extendleft(reversed(batch))
+                self._writing = False
                 failures += 1
                 self._lost(error, failures)
                 if self._stop.is_set() and failures > 5:

@@ -25,6 +25,7 @@ from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from hodei.sql import statement
 from jobs import leases, retry
+from jobs.executors import SpecInvalid
 from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
 from jobs.registry import executor_of, executors
@@ -186,15 +187,17 @@ class Worker:
             self._failures = 0
             moved = self._begin_waiting(session)
             self._return_stale()
+            # Looked at before the claim: what ends now may put its job back into the queue.
+            quiet = not len(self._held) and self._finisher.is_idle()
             moved += self._claim(session)
             if moved:
                 self._pace.found()
                 bell.open_gates()
                 self._held.room.clear() if not self._held.wanted() else None
                 self._held.room.wait(0.05)
-            elif self._is_done():
+            elif quiet and self._is_done():
                 return
-            elif len(self._held):
+            elif len(self._held) or not quiet:
                 # Something runs: a slot that becomes free is as good a reason to look as a ring.
                 self._held.room.clear()
                 self._held.room.wait(self._pace.nothing())
@@ -260,8 +263,6 @@ class Worker:
             self._finisher.add(retry.returned(job))
 
     def _is_done(self) -> bool:
-        if len(self._held):
-            return False
         if self.options.max_jobs is not None and self._began >= self.options.max_jobs:
             return True
         return self.options.drain and self._empty
@@ -302,6 +303,8 @@ class Worker:
             run.deadline = None if limit is None else began + limit
             self._held.begin(run)
             outcome: Outcome = executor.run(run)
+        except SpecInvalid as error:
+            outcome = Failed(FailureKind.CONFIGURATION_ERROR, str(error))
         except Exception as error:  # noqa: BLE001  (whatever a job raises is its outcome)
             outcome = failure_of(error)
         if run.cancelled and not isinstance(outcome, Cancelled):

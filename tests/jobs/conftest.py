@@ -72,6 +72,7 @@ def jobs(django_db_setup: None, django_db_blocker: Any, settings: Any) -> Iterat
     settings.JOBS_EXECUTORS = {"test": "tests.jobs.executors.Scripted"}
     executors.began.clear()
     executors.go_on.clear()
+    executors.ran.clear()
     with django_db_blocker.unblock():
         found = Jobs()
         found.execute(f"TRUNCATE {TABLES}")

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections
+
+from jobs.services import lifecycle
+from jobs.worker import Worker
+from tests.jobs import executors
+from tests.jobs.conftest import Jobs
+from tests.processes import eventually
+
+
+@contextmanager
+def running(worker: Worker) -> Iterator[threading.Thread]:
+    """The worker at work in a thread, until the block ends."""
+
+    def run() -> None:
+        try:
+            worker.run()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        executors.go_on.set()
+        worker.stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+class TestDrain:
+    def test_runs_everything_in_order_and_ends(self, jobs: Jobs) -> None:
+        for n in range(300):
+            jobs.enqueue(n, priority=1 if n == 250 else 0)
+
+        assert jobs.drain() == [250, *(n for n in range(300) if n != 250)]
+
+        assert jobs.rows("SELECT DISTINCT state, attempts, lost_leases FROM jobs") == [
+            ("SUCCEEDED", 1, 0)
+        ]
+        assert jobs.value("SELECT result FROM jobs WHERE result @> '{\"n\": 7}'") == '{"n": 7}'
+        assert jobs.rows("SELECT state, provider_type FROM workers") == [("TERMINATED", "process")]
+        assert jobs.value("SELECT count(*) FROM job_leases") == 0
+
+    def test_with_many_slots_nothing_is_run_twice(self, jobs: Jobs) -> None:
+        for n in range(500):
+            jobs.enqueue(n)
+
+        assert sorted(jobs.drain(concurrency=8)) == list(range(500))
+
+    def test_of_nothing_ends_at_once(self, jobs: Jobs) -> None:
+        assert jobs.drain() == []
+
+    def test_of_some_queues_leaves_the_others(self, jobs: Jobs) -> None:
+        jobs.enqueue(1, queue="a")
+        jobs.enqueue(2, queue="b")
+
+        assert jobs.drain(queues=("a",)) == [1]
+        assert jobs.drain() == [2]
+
+    def test_ends_after_so_many(self, jobs: Jobs) -> None:
+        for n in range(10):
+            jobs.enqueue(n)
+        executors.ran.clear()
+
+        jobs.worker(max_jobs=3).run()
+
+        assert executors.ran == [0, 1, 2]
+        assert jobs.value("SELECT count(*) FROM job_queue") == 7
+
+    def test_what_is_due_is_promoted(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, run_after=datetime.now(UTC) + timedelta(hours=1))
+        jobs.execute("UPDATE job_queue_deferred SET run_after = now()")
+
+        assert jobs.drain() == [1]
+        assert jobs.state(job) == "SUCCEEDED"
+
+
+class TestOutcomes:
+    def test_a_failure_is_tried_again_and_given_up(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, "fail", retry_in=0.0)
+
+        assert jobs.drain() == [1, 1, 1]
+
+        assert jobs.rows("SELECT state, attempts, error_message FROM jobs") == [
+            ("FAILED", 3, "it was to fail")
+        ]
+        assert jobs.rows("SELECT attempt FROM job_failed_attempts ORDER BY id") == [
+            (1,),
+            (2,),
+            (3,),
+        ]
+        assert jobs.place(job) == []
+
+    def test_a_failure_of_the_user_is_not(self, jobs: Jobs) -> None:
+        jobs.enqueue(1, "fail", kind="ValidationError")
+
+        assert jobs.drain() == [1]
+
+    def test_an_exception_is_a_failure_with_its_traceback(self, jobs: Jobs) -> None:
+        jobs.enqueue(1, "raise", max_attempts=1)
+        jobs.drain()
+
+        ((kind, error, message, trace),) = jobs.rows(
+            "SELECT kind, error_class, message, traceback FROM job_failed_attempts"
+        )
+        assert (kind, error) == ("Unknown", "builtins.ValueError")
+        assert message == "ValueError: as it was told"
+        assert 'raise ValueError("as it was told")' in trace
+
+    def test_a_time_out_is_one(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, "time out", max_attempts=1)
+        jobs.drain()
+
+        assert jobs.state(job) == "TIMEOUT"
+
+    def test_a_snooze_spends_no_attempt(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, "snooze", seconds=3600)
+
+        assert jobs.drain() == [1]
+        assert jobs.rows("SELECT state, attempts FROM jobs") == [("PENDING", 0)]
+        assert jobs.place(job) == ["job_queue_deferred"]
+
+    def test_a_spec_that_nobody_knows_fails_alone(self, jobs: Jobs, settings: Any) -> None:
+        known = jobs.enqueue(1)
+        unknown = jobs.enqueue(2)
+        jobs.execute("UPDATE jobs SET spec = '{\"other\": 1}' WHERE id = %s", [unknown])
+
+        assert jobs.drain() == [1]
+        assert (jobs.state(known), jobs.state(unknown)) == ("SUCCEEDED", "FAILED")
+        assert "it has one of 'test'" in jobs.value(
+            "SELECT error_message FROM jobs WHERE id = %s", [unknown]
+        )
+
+
+class TestStop:
+    def test_finishes_what_runs_and_returns_what_has_not_begun(self, jobs: Jobs) -> None:
+        for n in range(5):
+            jobs.enqueue(n, "wait")
+        worker = jobs.worker()
+        with running(worker):
+            assert executors.began.wait(10)
+            worker.stop.set()
+
+        assert jobs.rows("SELECT state, attempts, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1") == [
+            ("PENDING", 0, 4),
+            ("SUCCEEDED", 1, 1),
+        ]
+        assert jobs.value("SELECT count(*) FROM job_queue") == 4
+        assert jobs.value("SELECT count(*) FROM job_leases") == 0
+
+    def test_at_once_leaves_it_to_another(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, "wait")
+        worker = jobs.worker()
+        with running(worker) as thread:
+            assert executors.began.wait(10)
+            worker.stop_now()
+            thread.join(10)
+            assert not thread.is_alive()
+
+        assert jobs.state(job) == "RUNNING"
+        assert jobs.place(job) == ["job_leases"]
+
+    def test_a_worker_that_was_told_to_drain_ends(
+        self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("jobs.finisher.HEARTBEAT_SECONDS", 0.05)
+        worker = jobs.worker()
+        with running(worker) as thread:
+            assert eventually(lambda: jobs.value("SELECT count(*) FROM workers") == 1)
+            jobs.execute("UPDATE workers SET state = 'DRAINING'")
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+class TestCancel:
+    def test_a_running_job_is_stopped(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, "wait")
+        with running(jobs.worker(lease_seconds=0.6)):
+            assert executors.began.wait(10)
+            outcome = lifecycle.cancel(job, reason="enough", actor="me")
+            assert eventually(lambda: jobs.state(job) == "CANCELLED")
+
+        assert outcome is lifecycle.CancelOutcome.REQUESTED
+
+    def test_a_job_whose_lease_is_lost_is_stopped_and_not_written_over(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(1, "wait")
+        with running(jobs.worker(lease_seconds=0.6)):
+            assert executors.began.wait(10)
+            jobs.execute("UPDATE job_leases SET epoch = epoch + 1, expires_at = now() + '1 hour'")
+            jobs.execute("UPDATE jobs SET error_message = 'another has it'")
+            # Its slot is free again: it runs the next one.
+            jobs.enqueue(2)
+            assert eventually(lambda: executors.ran == [1, 2])
+
+        assert jobs.rows("SELECT state, error_message FROM jobs WHERE id = %s", [job]) == [
+            ("RUNNING", "another has it")
+        ]
+        assert jobs.place(job) == ["job_leases"]
+
+
+class TestWakeUp:
+    def test_an_idle_worker_is_woken(self, jobs: Jobs) -> None:
+        gates = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        worker = jobs.worker(queues=("default",), longest_poll=300.0)
+        worker._pace.shortest = 300.0
+        worker._rescuer.until_due = lambda: 300.0  # type: ignore[method-assign]
+        with running(worker):
+            assert eventually(lambda: jobs.value(gates, [0x6A6F6201]) == 1)
+            jobs.enqueue(1)
+            assert executors.began.wait(10)
+
+
+class TestDatabase:
+    def test_it_goes_on_when_its_sessions_are_ended(self, jobs: Jobs) -> None:
+        with running(jobs.worker()):
+            jobs.enqueue(1)
+            assert eventually(lambda: "SUCCEEDED" in states(jobs))
+            jobs.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name LIKE 'hodei jobs%'"
+            )
+            jobs.enqueue(2)
+            assert eventually(lambda: states(jobs) == ["SUCCEEDED", "SUCCEEDED"])
+
+
+def states(jobs: Jobs) -> list[str]:
+    return [row[0] for row in jobs.rows("SELECT state FROM jobs")]
