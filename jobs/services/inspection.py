@@ -1,0 +1,120 @@
+"""Looks at jobs: one whole, and how much waits. Read-only, and as fast with any history."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from jobs.models import FailedAttempt, Job, Lease
+from jobs.services.lifecycle import JobNotFound
+
+#: Counts of more than this are not counted to their end.
+MOST_COUNTED = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDetail:
+    """One job with what belongs to it."""
+
+    job: Job
+    #: Oldest first.
+    failed_attempts: tuple[FailedAttempt, ...]
+    lease: Lease | None
+    #: Since when it waits in its queue; None if it does not.
+    waits_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDepth:
+    """What waits in one queue."""
+
+    queue: str
+    #: Counted up to MOST_COUNTED.
+    ready: int
+    #: How long the oldest has waited.
+    oldest: timedelta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """How much there is to do, and who does it. Counts end at MOST_COUNTED."""
+
+    queues: tuple[QueueDepth, ...]
+    deferred: int
+    next_due_at: datetime | None
+    held_by_workers: int
+    expired_leases: int
+    workers: int
+    failed: int
+    needs_a_person: int
+
+
+def detail(job_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> JobDetail:
+    """Raises JobNotFound."""
+    job = Job.objects.using(using).filter(pk=job_id).first()
+    if job is None:
+        raise JobNotFound(job_id)
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT enqueued_at FROM job_queue WHERE job_id = %s", [job_id])
+        row = cursor.fetchone()
+    return JobDetail(
+        job=job,
+        failed_attempts=tuple(
+            FailedAttempt.objects.using(using).filter(job_id=job_id).order_by("id")
+        ),
+        lease=Lease.objects.using(using).filter(job_id=job_id).first(),
+        waits_since=row[0] if row else None,
+    )
+
+
+def statistics(*, using: str = DEFAULT_DB_ALIAS) -> Statistics:
+    """Ask the small tables, and of the large one only what an index can count."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_QUEUES, {"most": MOST_COUNTED})
+        queues = tuple(
+            QueueDepth(queue=queue, ready=ready, oldest=oldest)
+            for queue, ready, oldest in cursor.fetchall()
+        )
+        cursor.execute(_REST, {"most": MOST_COUNTED})
+        row: Any = cursor.fetchone()
+    return Statistics(
+        queues=queues,
+        deferred=row[0],
+        next_due_at=row[1],
+        held_by_workers=row[2],
+        expired_leases=row[3],
+        workers=row[4],
+        failed=row[5],
+        needs_a_person=row[6],
+    )
+
+
+_QUEUES = """
+WITH RECURSIVE found AS (
+    (SELECT queue FROM job_queue ORDER BY queue LIMIT 1)
+     UNION ALL
+    SELECT (SELECT q.queue FROM job_queue AS q WHERE q.queue > found.queue ORDER BY q.queue LIMIT 1)
+      FROM found WHERE found.queue IS NOT NULL
+)
+SELECT found.queue,
+       (SELECT count(*) FROM (SELECT FROM job_queue AS q WHERE q.queue = found.queue
+                               LIMIT %(most)s) AS some),
+       clock_timestamp() - (SELECT min(enqueued_at) FROM (
+           SELECT enqueued_at FROM job_queue AS q WHERE q.queue = found.queue LIMIT %(most)s) AS s)
+  FROM found WHERE found.queue IS NOT NULL
+"""
+_REST = """
+SELECT (SELECT count(*) FROM (SELECT FROM job_queue_deferred LIMIT %(most)s) AS some),
+       (SELECT run_after FROM job_queue_deferred ORDER BY run_after LIMIT 1),
+       (SELECT count(*) FROM (SELECT FROM job_leases LIMIT %(most)s) AS some),
+       (SELECT count(*) FROM (SELECT FROM job_leases WHERE expires_at < clock_timestamp()
+                               LIMIT %(most)s) AS some),
+       (SELECT count(*) FROM workers WHERE state IN ('READY', 'BUSY', 'DRAINING')),
+       (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'FAILED' LIMIT %(most)s) AS some),
+       (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'MANUAL_INTERVENTION_REQUIRED'
+                               LIMIT %(most)s) AS some)
+"""
