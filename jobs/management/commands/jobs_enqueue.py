@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Command(DatabaseCommand):
     help = (
         "Enqueue one job and print its id: a command (jobs_enqueue -- echo hello), or any spec "
-        "from a file. A worker runs it (jobs_worker). Exit codes: 0 fine, 2 misuse or an invalid job, "
-        "3 the database could not be used."
+        "from a file. A worker runs it (jobs_worker). Exit codes: 0 fine, 2 misuse or an invalid "
+        "job, 3 the database could not be used."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
