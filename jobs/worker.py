@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -33,7 +32,7 @@ from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
 from jobs.registry import executor_of, executors
 from jobs.rescuer import Rescuer
-from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run
+from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run, failure_of
 from jobs.states import FailureKind
 from jobs.wakeup import CHANNEL, GATE
 
@@ -337,14 +336,3 @@ class Worker:
         ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
         self._finisher.add(ended, run.told and partial(run.told, ended))
         return True
-
-
-def failure_of(error: BaseException) -> Failed:
-    """An exception as a failure."""
-    kind = type(error)
-    return Failed(
-        FailureKind.UNKNOWN,
-        f"{kind.__name__}: {error}",
-        f"{kind.__module__}.{kind.__qualname__}",
-        "".join(traceback.format_exception(error)),
-    )
