@@ -86,6 +86,7 @@ class JobsBackend(BaseTaskBackend):
         """
         from jobs import task_results  # noqa: PLC0415  (it needs the apps to be ready)
         from jobs.services.queue import enqueue  # noqa: PLC0415
+        from jobs.task_signals import send  # noqa: PLC0415
 
         self.validate_task(task)
         job = self._job(task, args, kwargs)
@@ -96,8 +97,8 @@ class JobsBackend(BaseTaskBackend):
         if not stored.is_new:
             return task_results.read(str(stored.id))
         result = task_results.of_new(task, stored.id, args, kwargs, self.alias)
-        # A receiver that raises must not take the caller's transaction with it, or not alone.
-        signals.task_enqueued.send_robust(type(self), task_result=result)
+        # A receiver that raises must not make a job unknown that is there.
+        send(signals.task_enqueued, type(self), result)
         return result
 
     def enqueue_many(self, calls: Iterable[Call]) -> Counts:

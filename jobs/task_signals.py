@@ -82,7 +82,7 @@ class Teller:
             from jobs.task_results import of_run  # noqa: PLC0415  (needs Django's models)
 
             try:
-                _send(signals.task_started, _sender(run), of_run(run))
+                send(signals.task_started, _sender(run), of_run(run))
             except BaseException:  # a receiver's sys.exit() must not end a slot
                 logger.exception("telling that a task started failed job_id=%s", run.id)
         run.told = telling = Telling(self, run, found)
@@ -114,22 +114,26 @@ def _tell_finished(telling: Telling, ended: Ended) -> None:
     try:
         result = of_ended(run, ended)
         if telling.error is None or ended.state is JobState.SUCCEEDED:
-            _send(signals.task_finished, _sender(run), result)
+            send(signals.task_finished, _sender(run), result)
             return
         # Django's receiver logs sys.exc_info().
         try:
             raise telling.error  # noqa: TRY301
         except BaseException:  # noqa: BLE001
-            _send(signals.task_finished, _sender(run), result)
+            send(signals.task_finished, _sender(run), result)
     except BaseException:  # nor this thread
         logger.exception("telling that a task finished failed job_id=%s", run.id)
     finally:
         telling.error = None
 
 
-def _send(signal: Signal, sender: type[BaseTaskBackend], result: Any) -> None:
-    """What a receiver raises is logged by Django, and goes no further."""
-    signal.send_robust(sender, task_result=result)
+def send(signal: Signal, sender: type[BaseTaskBackend], result: Any) -> None:
+    """What a receiver raises is logged, and goes no further."""
+    try:
+        signal.send_robust(sender, task_result=result)
+    except Exception:
+        # Django names the receiver when it logs, and some callables have no name.
+        logger.exception("a receiver failed job_id=%s", result.id)
 
 
 def _sender(run: Run) -> type[BaseTaskBackend]:

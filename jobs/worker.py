@@ -277,7 +277,8 @@ class Worker:
     def _is_done(self) -> bool:
         if self.options.max_jobs is not None and self._began >= self.options.max_jobs:
             return True
-        return self.options.drain and self._empty
+        # With no slot left nothing is known of the queue, and nothing can be done about it.
+        return self.options.drain and (self._empty or self._held.is_stuck())
 
     def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
         """Nothing to do: sleep until somebody rings, or it is time to look again."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import connections
 
 logger = logging.getLogger(__name__)
 
@@ -14,6 +18,11 @@ T = TypeVar("T")
 
 #: Seconds that tasks which somebody has left behind have to end.
 PATIENCE = 5.0
+
+
+async def _close_connections() -> None:
+    """Those of the thread in which sync code of async tasks runs."""
+    await sync_to_async(connections.close_all)()
 
 
 class LoopThread:
@@ -35,6 +44,9 @@ class LoopThread:
             self._loop = self._thread = None
         if loop is None or thread is None:
             return
+        closing = asyncio.run_coroutine_threadsafe(_close_connections(), loop)
+        with contextlib.suppress(TimeoutError):
+            closing.result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
         if thread.is_alive():

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -29,11 +30,11 @@ def note(value: Any) -> None:
     noted.append(value)
 
 
-class Unlucky(Exception):
+class Unlucky(Exception):  # noqa: N818
     """As a task's own exceptions are."""
 
 
-class Rude(Exception):
+class Rude(Exception):  # noqa: N818
     """One that cannot be shown."""
 
     def __str__(self) -> str:
@@ -223,7 +224,7 @@ def complete(context: JobContext, then: str) -> str:
                 go_on.wait(60)
             context.complete_in_transaction("in the transaction")
             if then == "roll back":
-                raise Unlucky("rolled back")
+                raise Unlucky("rolled back")  # noqa: TRY301
     except Unlucky:
         return "caught"
     if then == "raise":
@@ -258,9 +259,9 @@ def isolated_exit(how: str) -> None:
 def isolated_hang(path: str) -> None:
     """Starts a process of its own, writes down the ids of both, and hangs."""
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) as other:
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(f"{os.getpid()} {other.pid}")
-        os.rename(path + ".new", path)
+        new = Path(path + ".new")
+        new.write_text(f"{os.getpid()} {other.pid}")
+        new.rename(path)
         time.sleep(300)
 
 
@@ -302,3 +303,8 @@ def _hidden(value: int) -> int:
 renamed: Task[..., int] = task(_hidden)
 
 NOT_CALLABLE = 7
+
+
+@task
+def snooze_always() -> None:
+    raise Snooze(in_=0)
