@@ -67,20 +67,28 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs(django_db_setup: None, django_db_blocker: Any, settings: Any) -> Iterator[Jobs]:
+def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """In place of pytest-django's, which empties every table of the project after each test. It
+    makes a test database only where a fixture of this name is asked for."""
+    with django_db_blocker.unblock():
+        assert connections["default"].settings_dict["NAME"].startswith("test_")
+        yield
+        connections["default"].close()
+
+
+@pytest.fixture
+def jobs(transactional_db: None, settings: Any) -> Iterator[Jobs]:
     """The tables of the test database, empty, and the executor ``test``."""
     settings.JOBS_EXECUTORS = {"test": "tests.jobs.executors.Scripted"}
     executors.began.clear()
     executors.go_on.clear()
     executors.ran.clear()
-    with django_db_blocker.unblock():
-        found = Jobs()
+    found = Jobs()
+    found.execute(f"TRUNCATE {TABLES}")
+    try:
+        yield found
+    finally:
         found.execute(f"TRUNCATE {TABLES}")
-        try:
-            yield found
-        finally:
-            found.execute(f"TRUNCATE {TABLES}")
-            connections["default"].close()
 
 
 @pytest.fixture
