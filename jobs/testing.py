@@ -158,20 +158,11 @@ def _run(
     session: Any, job: Claimed, worker: uuid.UUID, inline: Executor, rng: Random, *, using: str
 ) -> Ran:
     run = Run(job, worker)
-    outcome: Outcome
-    savepoint = transaction.savepoint(using=using)
-    try:
-        _, executor = executor_of(run.spec)
-        if isinstance(executor, PythonExecutor):
-            executor = inline
-        limit = executor.default_timeout if job.timeout is None else job.timeout
-        run.deadline = None if limit is None else time.monotonic() + limit
-        outcome = executor.run(run)
-    except SpecInvalid as error:
-        outcome = Failed(FailureKind.CONFIGURATION_ERROR, str(error))
-    except Exception as error:  # noqa: BLE001  (as the worker does)
-        outcome = failure_of(error)
-    _settle(savepoint, using=using)
+    with transaction.atomic(using=using):
+        outcome = _outcome(run, inline)
+        connection: Any = connections[using].connection
+        if connection.info.transaction_status == TransactionStatus.INERROR:
+            transaction.set_rollback(True, using=using)
     ended = retry.end(job, outcome, rng=rng, backoff=run.backoff or retry.DEFAULT_BACKOFF)
     ours = job.id in leases.finish(session, [ended])
     if run.told is not None:
@@ -179,14 +170,18 @@ def _run(
     return _ran(session, run, ended)
 
 
-def _settle(savepoint: Any, *, using: str) -> None:
-    """Keep what the run has done, unless it broke the transaction."""
-    connection: Any = connections[using]
-    if connection.connection.info.transaction_status == TransactionStatus.INERROR:
-        connection.needs_rollback = False
-        transaction.savepoint_rollback(savepoint, using=using)
-    else:
-        transaction.savepoint_commit(savepoint, using=using)
+def _outcome(run: Run, inline: Executor) -> Outcome:
+    try:
+        _, executor = executor_of(run.spec)
+        if isinstance(executor, PythonExecutor):
+            executor = inline
+        limit = executor.default_timeout if run.job.timeout is None else run.job.timeout
+        run.deadline = None if limit is None else time.monotonic() + limit
+        return executor.run(run)
+    except SpecInvalid as error:
+        return Failed(FailureKind.CONFIGURATION_ERROR, str(error))
+    except Exception as error:  # noqa: BLE001  (as the worker does)
+        return failure_of(error)
 
 
 def _ran(session: Any, run: Run, ended: Ended) -> Ran:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +15,17 @@ import pytest
 from django.db import connections
 
 from jobs.callables import callee
+from jobs.executors import wire
 from jobs.executors.python import PythonExecutor
+from jobs.runs import Cancelled, Failed, Outcome, Snoozed, Succeeded, TimedOut
 from jobs.services import lifecycle
 from jobs.services.queue import enqueue
 from jobs.spec import JobInvalid
+from jobs.states import FailureKind
 from jobs.worker import Worker
 from tests.jobs import example_tasks as examples
 from tests.jobs.conftest import Jobs
-from tests.processes import eventually
+from tests.processes import ROOT, environment, eventually
 
 HERE = "tests.jobs.example_tasks"
 
@@ -528,6 +534,46 @@ class TestProcesses:
         assert (
             tasks.state(job) == {"time": "TIMEOUT", "cancel": "CANCELLED", "worker": "RUNNING"}[why]
         )
+
+    def test_it_ends_with_its_worker(self, tmp_path: Path) -> None:
+        """Killed, the worker can do nothing more about it, and another one runs the job again."""
+        path = tmp_path / "pids"
+        script = f"""
+import django, uuid
+django.setup()
+from jobs.executors.isolated import run_isolated
+from jobs.runs import Claimed, Run
+spec = '{{"python": {{"task": "{HERE}.isolated_hang", "args": ["{path}"]}}}}'
+job = Claimed(
+    *(uuid.uuid4(), 1, spec, 1, 3, None, "", None, None, None, None, 0, "{{}}", True, 0, 1, "q")
+)
+run_isolated(Run(job, uuid.uuid4()))
+"""
+        with subprocess.Popen(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=environment(DJANGO_SETTINGS_MODULE="hodei.settings"),
+        ) as worker:
+            try:
+                assert eventually(path.exists)
+            finally:
+                worker.kill()
+        pids = [int(pid) for pid in path.read_text().split()]
+        assert eventually(lambda: not any(map(is_alive, pids)))
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            Succeeded({"a": [1, None]}),
+            Failed(FailureKind.IO_ERROR, "m", "c", "t", {"r": 1}, retryable=True, retry_in=1.5),
+            TimedOut("m"),
+            Cancelled(),
+            Snoozed(2.0),
+        ],
+        ids=lambda one: type(one).__name__,
+    )
+    def test_every_outcome_comes_through_the_pipe(self, outcome: Outcome) -> None:
+        assert wire.decode(json.loads(json.dumps(wire.encode(outcome)))) == outcome
 
 
 def is_alive(pid: int) -> bool:
