@@ -11,3 +11,7 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     schema_owned = True
     schema_baseline = "0001_baseline"
+
+    def ready(self) -> None:
+        # Whoever enqueues no task of Django's is to have the check of its backends all the same.
+        import hodei.compat  # noqa: F401, PLC0415

@@ -1,7 +1,8 @@
 """Runs jobs: claims many at once, runs each in a slot, and writes down many at once how they ended.
 
 Threads of a worker process: the fetcher (``run``'s own), which claims; the finisher, which writes
-and renews leases; and one for each slot. What they share is in ``held``.
+and renews leases; the one that watches deadlines; and one for each slot. What they share is in
+``held``.
 
 Nothing depends on a worker's end: its leases run out, and any other puts its jobs back.
 """
@@ -11,11 +12,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +26,13 @@ from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from hodei.sql import statement
 from jobs import leases, retry
+from jobs.deadlines import Deadlines
 from jobs.executors import SpecInvalid
 from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
 from jobs.registry import executor_of, executors
 from jobs.rescuer import Rescuer
-from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run
+from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run, failure_of
 from jobs.states import FailureKind
 from jobs.wakeup import CHANNEL, GATE
 
@@ -87,6 +89,7 @@ class Worker:
             lease_seconds=options.lease_seconds,
             ended=self.stop.set,
         )
+        self._deadlines = Deadlines(self._held, self._end_run)
         self._rescuer = Rescuer(self.id)
         self._marks: dict[str, leases.Mark] = {}
         self._whole_at = 0.0
@@ -109,6 +112,7 @@ class Worker:
         try:
             self._register()
             self._finisher.start()
+            self._deadlines.start()
             for slot in slots:
                 slot.start()
             self._fetch_until_stopped()
@@ -144,9 +148,8 @@ class Worker:
 
         for job in self._held.close():
             self._finisher.add(retry.returned(job))
-        for slot in slots:
-            if slot.is_alive():
-                slot.join()
+        self._join(slots)
+        self._deadlines.stop()
         self._finisher.stop()
         for executor in executors().values():
             executor.close()
@@ -156,6 +159,15 @@ class Worker:
                 "updated_at = clock_timestamp() WHERE id = %s AND state <> 'TERMINATED'",
                 [self.id],
             )
+
+    def _join(self, slots: Sequence[threading.Thread]) -> None:
+        """Wait for what runs, but not for what was given up: that may never end."""
+        while alive := [slot for slot in slots if slot.is_alive()]:
+            given_up = self._held.overdue()
+            if len(alive) <= len(given_up):
+                logger.warning("worker ends although runs go on runs=%s", len(given_up))
+                return
+            alive[0].join(0.1)
 
     # --- the fetcher ---------------------------------------------------------------------------
 
@@ -265,7 +277,8 @@ class Worker:
     def _is_done(self) -> bool:
         if self.options.max_jobs is not None and self._began >= self.options.max_jobs:
             return True
-        return self.options.drain and self._empty
+        # With no slot left nothing is known of the queue, and nothing can be done about it.
+        return self.options.drain and (self._empty or self._held.is_stuck())
 
     def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
         """Nothing to do: sleep until somebody rings, or it is time to look again."""
@@ -297,32 +310,30 @@ class Worker:
     def _run_one(self, job: Claimed) -> None:
         run = Run(job, self.id)
         began = time.monotonic()
+        outcome: Outcome
         try:
             _, executor = executor_of(run.spec)
             limit = executor.default_timeout if job.timeout is None else job.timeout
             run.deadline = None if limit is None else began + limit
             self._held.begin(run)
-            outcome: Outcome = executor.run(run)
+            outcome = executor.run(run)
         except SpecInvalid as error:
             outcome = Failed(FailureKind.CONFIGURATION_ERROR, str(error))
-        except Exception as error:  # noqa: BLE001  (whatever a job raises is its outcome)
+        except BaseException as error:  # noqa: BLE001  (whatever a job raises is its outcome)
             outcome = failure_of(error)
-        if run.cancelled and not isinstance(outcome, Cancelled):
-            outcome = Cancelled(result=getattr(outcome, "result", None))
+        # Until it is added somebody runs: a drain must not take this moment for the end.
+        self._end_run(run, outcome)
         self._held.done(run, time.monotonic() - began)
         with self._mutex:
             self.runs += 1
-        if run.lost:
-            return
-        self._finisher.add(retry.end(job, outcome, rng=self._rng))
 
-
-def failure_of(error: BaseException) -> Failed:
-    """An exception as a failure."""
-    kind = type(error)
-    return Failed(
-        FailureKind.UNKNOWN,
-        f"{kind.__name__}: {error}",
-        f"{kind.__module__}.{kind.__qualname__}",
-        "".join(traceback.format_exception(error)),
-    )
+    def _end_run(self, run: Run, outcome: Outcome) -> bool:
+        """Have it written down, unless its lease is lost or it has ended already."""
+        if run.lost or not run.settle():
+            return False
+        if run.cancelled and not isinstance(outcome, Cancelled):
+            outcome = Cancelled(result=getattr(outcome, "result", None))
+        backoff = run.backoff or retry.DEFAULT_BACKOFF
+        ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
+        self._finisher.add(ended, run.told and partial(run.told, ended))
+        return True

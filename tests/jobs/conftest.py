@@ -96,3 +96,17 @@ def session(jobs: Jobs) -> Iterator[psycopg.Connection[Any]]:
     """A connection as a worker has it."""
     with connect("default", "test") as session:
         yield session
+
+
+@pytest.fixture
+def tasks(jobs: Jobs, settings: Any) -> Iterator[Jobs]:
+    """The same with tasks: those of ``example_tasks`` are jobs of the backend ``default``."""
+    from tests.jobs import example_tasks
+
+    settings.JOBS_EXECUTORS = {"python": "jobs.executors.python.PythonExecutor"}
+    settings.TASKS = {"default": {"BACKEND": "jobs.backend.JobsBackend"}}
+    example_tasks.noted.clear()
+    example_tasks.began.clear()
+    example_tasks.go_on.clear()
+    yield jobs
+    example_tasks.go_on.set()
