@@ -11,3 +11,6 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     schema_owned = True
     schema_baseline = "0001_baseline"
+
+    def ready(self) -> None:
+        from jobs.logs import checks  # noqa: F401, PLC0415  (it registers them)

@@ -53,6 +53,8 @@ class Run:
 
     job: Claimed
     worker_id: uuid.UUID
+    #: The database that the worker works on.
+    using: str = "default"
     #: By ``time.monotonic``; None is no limit.
     deadline: float | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -128,6 +130,8 @@ class TimedOut:
 
     message: str
     result: Any = None
+    #: Whether another run may help; None is by the kind.
+    retryable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
