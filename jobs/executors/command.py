@@ -40,13 +40,22 @@ from jobs.processes.invocation import (
     check_command,
     invocation_of,
 )
-from jobs.processes.program import End, Ended, Program, SpawnFailed
+from jobs.processes.program import (
+    LINGER_SECONDS,
+    UNKILLABLE_SECONDS,
+    End,
+    Ended,
+    Program,
+    SpawnFailed,
+)
 from jobs.runs import Cancelled, Failed, Outcome, Run, Succeeded, TimedOut
 from jobs.states import FailureKind
 
 #: Variables of the worker that a command gets; nothing else of its environment reaches one.
 DEFAULT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 DEFAULT_GRACE_SECONDS = 5.0
+#: Seconds beyond those of grace after which a run that has not ended is the worker's to give up.
+END_SECONDS = LINGER_SECONDS + UNKILLABLE_SECONDS + 5.0
 
 
 class CommandExecutor:
@@ -152,7 +161,11 @@ def _run(
                 stdin=None if invocation.stdin is None else invocation.stdin.encode(),
                 guard=guard,
             )
-            ended = program.wait(run, sink=log.write, grace=grace_seconds())
+            grace = grace_seconds()
+            run.grace = grace + END_SECONDS
+            ended = program.wait(run, sink=log.write, grace=grace)
+            # It is over; what its log still takes is not held against it.
+            run.deadline = None
     except SpawnFailed as error:
         result = failed_result(None, str(error), "")
         again = retryable if error.retryable is None else error.retryable

@@ -220,14 +220,14 @@ DELETE FROM job_log_tails WHERE job_id = ANY(ARRAY(
 """
 _GARBAGE = """
 SELECT g.id, g.storage_uri,
-       EXISTS (SELECT FROM job_log_files AS f WHERE f.storage_uri = g.storage_uri)
+       (SELECT true FROM job_log_files AS f WHERE f.storage_uri = g.storage_uri LIMIT 1)
   FROM job_log_garbage AS g
  WHERE g.id > %(last)s AND g.since <= clock_timestamp()
  ORDER BY g.id LIMIT %(number)s
 """
 _COUNTS = """
 SELECT (SELECT count(*) FROM (SELECT FROM job_log_files WHERE expires_at <= clock_timestamp()
-                               LIMIT %(limit)s) AS some),
+                               LIMIT %(limit)s) AS found),
        (SELECT count(*) FROM (SELECT FROM job_log_garbage WHERE since <= clock_timestamp()
-                               LIMIT %(limit)s) AS some)
+                               LIMIT %(limit)s) AS found)
 """
