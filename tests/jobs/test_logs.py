@@ -467,7 +467,7 @@ class TestCommand:
         )
 
     def test_follows_until_the_end_and_prints_everything_once(self, commands: Commands) -> None:
-        job = commands.enqueue(script("for n in 1 2 3 4 5; do echo $n; sleep 0.4; done"))
+        job = commands.enqueue(script("for n in 1 2 3; do echo $n; sleep 0.3; done"))
         found: list[tuple[str, str]] = []
         with running(commands.worker()):
             follower = threading.Thread(target=lambda: found.append(follow(job)))
