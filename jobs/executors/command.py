@@ -104,6 +104,7 @@ class CommandExecutor:
         except ImproperlyConfigured as error:
             return Failed(FailureKind.CONFIGURATION_ERROR, str(error))
         if invocation.timeout is not None and run.job.timeout is None:
+            # What the job itself says goes before its spec.
             run.deadline = time.monotonic() + invocation.timeout
         try:
             outcome = _run(run, invocation, log, env=env, guard=guard)
@@ -176,18 +177,20 @@ def _run(
         message = f"The command could not be run: {error}."
         return Failed(FailureKind.IO_ERROR, message, retryable=retryable)
     log.end()
-    return outcome_of(run, ended, log, retryable=retryable)
+    return outcome_of(run, invocation, ended, log)
 
 
-def outcome_of(run: Run, ended: Ended, log: RunLog, *, retryable: bool | None) -> Outcome:
+def outcome_of(run: Run, invocation: Invocation, ended: Ended, log: RunLog) -> Outcome:
     """What the end of a program means for its job."""
+    retryable = None if invocation.allow_retry else False
     errors = log.excerpt(STDERR)
     match ended:
         case Ended(by=End.STOP):
             return Cancelled(result="Cancelled")
         case Ended(by=End.TIMEOUT):
-            limit = f" after {run.job.timeout:g} s" if run.job.timeout is not None else ""
-            return TimedOut(f"Timed out{limit}; it was ended.", "Timeout", retryable)
+            limit = run.job.timeout or invocation.timeout or CommandExecutor.default_timeout
+            message = f"Timed out after {limit:g} s, and was ended with all that it had started."
+            return TimedOut(message, "Timeout", retryable)
         case Ended(code=0):
             output = log.excerpt(STDOUT)
             return Succeeded(

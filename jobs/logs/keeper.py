@@ -141,7 +141,7 @@ class Keeper:
                 session = session or connect(self._using, "hodei jobs logs")
                 self._write(session, tails, asked)
                 failures = 0
-            except Error as error:
+            except Exception as error:  # noqa: BLE001  (a thread that others wait for must not end)
                 failures += 1
                 if session is not None:
                     session.close()
@@ -149,7 +149,8 @@ class Keeper:
                 self._put_back(asked)
                 pause = RECONNECTS.pause(failures, self._rng)
                 words = " ".join(str(error).split())
-                logger.warning("logs wait for the database again_in=%.1f error=%s", pause, words)
+                told = logger.warning if isinstance(error, Error) else logger.exception
+                told("logs wait for the database again_in=%.1f error=%s", pause, words)
                 self._stop.wait(pause)
         if session is not None:
             session.close()

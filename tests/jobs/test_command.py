@@ -202,10 +202,14 @@ class TestEnd:
         never = commands.enqueue(
             {**program("false"), "preferences": {"allow_retry": False}}, max_attempts=2
         )
+        late = commands.enqueue(
+            {**program("sleep", "60"), "timeout_ms": 50, "preferences": {"allow_retry": False}}
+        )
         commands.drain()
 
         assert commands.state(again) == "PENDING"
         assert commands.state(never) == "FAILED"
+        assert commands.state(late) == "TIMEOUT"
 
     def test_only_the_end_of_much_output_is_in_the_result(self, commands: Commands) -> None:
         job = commands.run(program("seq", "1", "100000"))
@@ -329,7 +333,7 @@ class TestStop:
 
         assert commands.failure(job) == (
             *("TIMEOUT", "ExecutionTimeout"),
-            "Timed out after 0.2 s; it was ended.",
+            "Timed out after 0.2 s, and was ended with all that it had started.",
         )
 
     def test_there_is_time_for_a_farewell(self, commands: Commands) -> None:
