@@ -78,7 +78,7 @@ class TestKilled:
         self, session: Session, worker: Worker, tmp_path: Path
     ) -> None:
         """Not even where its guard was killed before it: the next command has another one made."""
-        job = put(session, script(FAMILY, interpreter="python3"))
+        job = put(session, script(FAMILY))
         process = worker()
         processes = family(session, job)
         assert list(tmp_path.glob("hodei-script-*"))
@@ -113,7 +113,7 @@ def guards_of(worker: int) -> list[int]:
 
 class TestStopped:
     def test_two_signals_end_them_at_once(self, session: Session, worker: Worker) -> None:
-        job = put(session, script(FAMILY, interpreter="python3"))
+        job = put(session, script(FAMILY))
         process = worker()
         processes = family(session, job)
 

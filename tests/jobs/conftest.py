@@ -148,10 +148,16 @@ class Commands(Jobs):
 
 
 @pytest.fixture
-def commands(jobs: Jobs, settings: Any, tmp_path: Path) -> Commands:
-    """The tables of the test database, empty, the executor ``command``, and a folder for logs."""
+def commands(jobs: Jobs, log_folder: Path, settings: Any) -> Commands:
+    """The tables of the test database, empty, and the executor ``command``."""
     settings.JOBS_EXECUTORS = {"command": "jobs.executors.command.CommandExecutor"}
     settings.JOBS_COMMAND_GRACE_SECONDS = 0.5
+    return Commands()
+
+
+@pytest.fixture
+def log_folder(settings: Any, tmp_path: Path) -> Path:
+    """Where logs are stored."""
     settings.STORAGES = {
         **settings.STORAGES,
         "job_logs": {
@@ -159,4 +165,4 @@ def commands(jobs: Jobs, settings: Any, tmp_path: Path) -> Commands:
             "OPTIONS": {"location": str(tmp_path / "logs")},
         },
     }
-    return Commands()
+    return tmp_path / "logs"

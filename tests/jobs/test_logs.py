@@ -552,30 +552,28 @@ class TestUri:
             "http://[",
         ],
     )
-    def test_one_that_leaves_the_storage_is_refused(self, commands: Commands, uri: str) -> None:
+    def test_one_that_leaves_the_storage_is_refused(self, log_folder: Path, uri: str) -> None:
         with pytest.raises(store.LogUnreadable):
             next(store.chunks(uri))
         with pytest.raises(store.LogUnreadable):
             store.delete(uri)
 
-    def test_a_symbolic_link_is_no_way_out(self, commands: Commands, tmp_path: Path) -> None:
-        (tmp_path / "logs").mkdir()
-        (tmp_path / "logs" / "out").symlink_to("/etc")
+    def test_a_symbolic_link_is_no_way_out(self, log_folder: Path) -> None:
+        log_folder.mkdir()
+        (log_folder / "out").symlink_to("/etc")
 
         with pytest.raises(store.LogUnreadable):
-            next(store.chunks(f"file://{tmp_path}/logs/out/passwd"))
+            next(store.chunks(f"file://{log_folder}/out/passwd"))
 
-    def test_the_originals_are_read_where_they_are_ours(
-        self, commands: Commands, tmp_path: Path
-    ) -> None:
-        (tmp_path / "logs").mkdir()
-        (tmp_path / "logs" / "a b.log").write_bytes(b"old\n")
+    def test_the_originals_are_read_where_they_are_ours(self, log_folder: Path) -> None:
+        log_folder.mkdir()
+        (log_folder / "a b.log").write_bytes(b"old\n")
 
-        uri = f"file://{tmp_path}/logs/a%20b.log"
+        uri = f"file://{log_folder}/a%20b.log"
         assert b"".join(store.chunks(uri)) == b"old\n"
         store.delete(uri)
         store.delete(uri)
-        assert files_in(tmp_path / "logs") == []
+        assert files_in(log_folder) == []
 
 
 def a_log(commands: Commands, *, expired: bool = False, **options: Any) -> uuid.UUID:
