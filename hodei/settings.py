@@ -127,6 +127,25 @@ USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static-root"
 
+# --- jobs --------------------------------------------------------------------------------------
+JOBS_EXECUTORS = {
+    "python": "jobs.executors.python.PythonExecutor",
+    "command": "jobs.executors.command.CommandExecutor",
+}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    # What jobs have written: nobody's but ours, and at no URL.
+    "job_logs": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": Path(values.get("HODEI_JOB_LOGS_DIR") or BASE_DIR / ".hodei" / "job-logs"),
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
+}
+
 # --- transport: on unless DEBUG, and one by one ------------------------------------------------
 SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=not DEBUG)
 # A probe comes past the proxy that ends TLS, and counts a redirect as an answer.
