@@ -26,9 +26,12 @@ class Held:
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self._ready: deque[Claimed] = deque()
+        self._ready: deque[tuple[float, Claimed]] = deque()
         self._waiting: deque[tuple[float, Claimed]] = deque()
         self._running: dict[uuid.UUID, Run] = {}
+        #: Runs that were given up when their time was over, by the identity of the object: another
+        #: run of the same job may have begun.
+        self._overdue: dict[int, Run] = {}
         self._mutex = threading.Lock()
         self._something = threading.Condition(self._mutex)
         #: Seconds that a run takes, roughly.
@@ -49,21 +52,27 @@ class Held:
     def wanted(self) -> int:
         """How many more to claim now; 0 while there are enough."""
         with self._mutex:
-            most = self.slots + self.ahead()
+            slots = self.slots - len(self._overdue)
+            if not slots:
+                return 0
+            most = slots + self.ahead()
             held = len(self._ready) + len(self._waiting) + len(self._running)
             # Not one by one: a claim of many costs little more than a claim of one.
-            return most - held if held <= max(most // 2, self.slots - 1) else 0
+            return most - held if held <= max(most // 2, slots - 1) else 0
 
     def to_begin(self) -> int:
         """How many more may begin now: those that will have a slot in a moment."""
         with self._mutex:
-            soon = self.slots + min(int(self.slots * BEGUN_SECONDS / self._mean), MOST_AHEAD)
+            slots = self.slots - len(self._overdue)
+            if not slots:
+                return 0
+            soon = slots + min(int(slots * BEGUN_SECONDS / self._mean), MOST_AHEAD)
             return max(soon - len(self._ready) - len(self._running), 0)
 
     def put(self, jobs: Sequence[Claimed]) -> None:
         now = time.monotonic()
         with self._something:
-            self._ready.extend(job for job in jobs if job.started)
+            self._ready.extend((now, job) for job in jobs if job.started)
             self._waiting.extend((now, job) for job in jobs if not job.started)
             self._something.notify_all()
 
@@ -73,12 +82,14 @@ class Held:
             return [self._waiting.popleft()[1] for _ in range(min(number, len(self._waiting)))]
 
     def take_stale(self, seconds: float) -> list[Claimed]:
-        """Take out jobs that have waited for so long: another worker may be free."""
+        """Take out jobs that have waited for so long, behind a run that is longer than those before
+        it: another worker may be free."""
         limit = time.monotonic() - seconds
         found = []
         with self._mutex:
-            while self._waiting and self._waiting[0][0] < limit:
-                found.append(self._waiting.popleft()[1])
+            for line in (self._ready, self._waiting):
+                while line and line[0][0] < limit:
+                    found.append(line.popleft()[1])
         return found
 
     def next(self) -> Claimed | None:
@@ -89,7 +100,7 @@ class Held:
                     return None
                 self.room.set()
                 self._something.wait()
-            job = self._ready.popleft()
+            job = self._ready.popleft()[1]
             if len(self._ready) <= self.slots:
                 self.room.set()
             return job
@@ -102,30 +113,42 @@ class Held:
         with self._mutex:
             self._running[run.id] = run
 
+    def overdue(self) -> list[Run]:
+        with self._mutex:
+            return list(self._overdue.values())
+
+    def give_up(self, run: Run) -> None:
+        """Its time is over, and its thread goes on: it is not ours any more, but its slot is."""
+        with self._mutex:
+            if self._running.get(run.id) is run:
+                del self._running[run.id]
+                self._overdue[id(run)] = run
+
     def done(self, run: Run, seconds: float) -> None:
         with self._mutex:
-            self._running.pop(run.id, None)
+            if self._overdue.pop(id(run), None) is None:
+                self._running.pop(run.id, None)
             self._mean += (max(seconds, 1e-6) - self._mean) * WEIGHT
             if not self._ready:
                 self.room.set()
 
     def leases(self) -> list[tuple[uuid.UUID, int]]:
         with self._mutex:
-            jobs = [*self._ready, *(job for _, job in self._waiting)]
+            jobs = [job for _, job in (*self._ready, *self._waiting)]
             jobs += [run.job for run in self._running.values()]
         return [(job.id, job.epoch) for job in jobs]
 
     def drop(self, ids: set[uuid.UUID]) -> None:
         """Forget jobs that have not run and are not ours any more."""
         with self._mutex:
-            self._ready = deque(job for job in self._ready if job.id not in ids)
+            self._ready = deque(entry for entry in self._ready if entry[1].id not in ids)
             self._waiting = deque(entry for entry in self._waiting if entry[1].id not in ids)
 
     def close(self) -> list[Claimed]:
         """No job begins any more; returns those that have not run."""
         with self._something:
             self._closed = True
-            left = [*self._ready, *(job for _, job in self._waiting)]
+            left = [job for _, job in (*self._ready, *self._waiting)]
             self._ready.clear()
             self._waiting.clear()
             self._something.notify_all()

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from hodei.backoff import Backoff
 from jobs.states import FailureKind, JobState
 
 
@@ -55,6 +56,13 @@ class Run:
     worker_id: uuid.UUID
     #: By ``time.monotonic``; None is no limit.
     deadline: float | None = None
+    #: Seconds that the executor may take to end the run when its time is up. After them the worker
+    #: writes TIMEOUT down without it; an executor that cannot interrupt its runs says 0.
+    grace: float = 5.0
+    #: Pauses between runs where the job has a say in it; None is the worker's.
+    backoff: Backoff | None = None
+    #: Called when its end was written down, with that and with whether it was still ours.
+    told: Callable[[Ended, bool], None] | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     #: Whether the lease is gone: whatever comes of the run is not ours to write down.
     lost: bool = False
@@ -62,6 +70,7 @@ class Run:
     cancelled: bool = False
     _callbacks: list[Callable[[], object]] = field(default_factory=list)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
+    _settled: bool = False
 
     @cached_property
     def spec(self) -> Mapping[str, Any]:
@@ -84,6 +93,12 @@ class Run:
                 self._callbacks.append(callback)
                 return
         callback()
+
+    def settle(self) -> bool:
+        """Whether its end is the caller's to write down: it is for who asks first."""
+        with self._mutex:
+            first, self._settled = not self._settled, True
+            return first
 
     def stop(self, *, cancelled: bool = False, lost: bool = False) -> None:
         """Ask it to stop. The reasons add up; the callbacks are called once."""

@@ -1,7 +1,8 @@
 """Runs jobs: claims many at once, runs each in a slot, and writes down many at once how they ended.
 
 Threads of a worker process: the fetcher (``run``'s own), which claims; the finisher, which writes
-and renews leases; and one for each slot. What they share is in ``held``.
+and renews leases; the one that watches deadlines; and one for each slot. What they share is in
+``held``.
 
 Nothing depends on a worker's end: its leases run out, and any other puts its jobs back.
 """
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,7 @@ from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from hodei.sql import statement
 from jobs import leases, retry
+from jobs.deadlines import Deadlines
 from jobs.executors import SpecInvalid
 from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
@@ -87,6 +90,7 @@ class Worker:
             lease_seconds=options.lease_seconds,
             ended=self.stop.set,
         )
+        self._deadlines = Deadlines(self._held, self._end_run)
         self._rescuer = Rescuer(self.id)
         self._marks: dict[str, leases.Mark] = {}
         self._whole_at = 0.0
@@ -109,6 +113,7 @@ class Worker:
         try:
             self._register()
             self._finisher.start()
+            self._deadlines.start()
             for slot in slots:
                 slot.start()
             self._fetch_until_stopped()
@@ -144,9 +149,8 @@ class Worker:
 
         for job in self._held.close():
             self._finisher.add(retry.returned(job))
-        for slot in slots:
-            if slot.is_alive():
-                slot.join()
+        self._join(slots)
+        self._deadlines.stop()
         self._finisher.stop()
         for executor in executors().values():
             executor.close()
@@ -156,6 +160,15 @@ class Worker:
                 "updated_at = clock_timestamp() WHERE id = %s AND state <> 'TERMINATED'",
                 [self.id],
             )
+
+    def _join(self, slots: Sequence[threading.Thread]) -> None:
+        """Wait for what runs, but not for what was given up: that may never end."""
+        while alive := [slot for slot in slots if slot.is_alive()]:
+            given_up = self._held.overdue()
+            if len(alive) <= len(given_up):
+                logger.warning("worker ends although runs go on runs=%s", len(given_up))
+                return
+            alive[0].join(0.1)
 
     # --- the fetcher ---------------------------------------------------------------------------
 
@@ -297,24 +310,33 @@ class Worker:
     def _run_one(self, job: Claimed) -> None:
         run = Run(job, self.id)
         began = time.monotonic()
+        outcome: Outcome
         try:
             _, executor = executor_of(run.spec)
             limit = executor.default_timeout if job.timeout is None else job.timeout
             run.deadline = None if limit is None else began + limit
             self._held.begin(run)
-            outcome: Outcome = executor.run(run)
+            outcome = executor.run(run)
         except SpecInvalid as error:
             outcome = Failed(FailureKind.CONFIGURATION_ERROR, str(error))
-        except Exception as error:  # noqa: BLE001  (whatever a job raises is its outcome)
+        except BaseException as error:  # noqa: BLE001  (whatever a job raises is its outcome)
             outcome = failure_of(error)
-        if run.cancelled and not isinstance(outcome, Cancelled):
-            outcome = Cancelled(result=getattr(outcome, "result", None))
+        # Until it is added somebody runs: a drain must not take this moment for the end.
+        self._end_run(run, outcome)
         self._held.done(run, time.monotonic() - began)
         with self._mutex:
             self.runs += 1
-        if run.lost:
-            return
-        self._finisher.add(retry.end(job, outcome, rng=self._rng))
+
+    def _end_run(self, run: Run, outcome: Outcome) -> bool:
+        """Have it written down, unless its lease is lost or it has ended already."""
+        if run.lost or not run.settle():
+            return False
+        if run.cancelled and not isinstance(outcome, Cancelled):
+            outcome = Cancelled(result=getattr(outcome, "result", None))
+        backoff = run.backoff or retry.DEFAULT_BACKOFF
+        ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
+        self._finisher.add(ended, run.told and partial(run.told, ended))
+        return True
 
 
 def failure_of(error: BaseException) -> Failed:

@@ -1,6 +1,7 @@
 -- How runs ended, of those whose lease is still ours: a stolen lease is not written over, and what
 -- does not return was lost. A run that is to be tried again goes back, now or later; one that ended
--- for good stays. Failed runs leave an attempt behind.
+-- for good stays. Failed runs leave an attempt behind. A job that was completed in a transaction of
+-- its own stays as that left it.
 WITH ended AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[], %(states)s::text[],
                          %(results)s::jsonb[], %(errors)s::text[], %(seconds)s::float8[],
@@ -38,4 +39,4 @@ WITH ended AS (
     SELECT id, attempts, worker_id, started_at, clock_timestamp(), kind, class, error, trace
       FROM written WHERE kind IS NOT NULL
 )
-SELECT id FROM written
+SELECT id FROM mine
