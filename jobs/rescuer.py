@@ -6,14 +6,21 @@ then, and a busy one nothing that would be noticed.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from hodei.compat import uuid7
+from hodei.redaction import redact
 from hodei.sql import statement
 from jobs import leases
+from jobs.services.audit import SYSTEM
+from jobs.services.workers import MAKING_SECONDS, SILENCE_SECONDS
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,6 +31,8 @@ PROMOTE_SECONDS = 1.5
 RESCUE_SECONDS = 5.0
 #: The number of the lock of whoever rescues.
 RESCUE = 0x6A6F6202
+#: Workers, and jobs, of one statement.
+MOST = 1_000
 
 
 class Rescuer:
@@ -59,9 +68,40 @@ class Rescuer:
             row = session.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [RESCUE]).fetchone()
             if row is None or not row[0]:
                 return
-            lost = leases.rescue(session)
-            if lost:
-                logger.warning("jobs of vanished workers were put back jobs=%s", len(lost))
-                session.execute(
-                    statement("jobs", "lose_workers"), {"workers": list({one[3] for one in lost})}
-                )
+            gone = self._lose_workers(session)
+            jobs = more = leases.rescue(session, MOST)
+            while len(more) == MOST:
+                more = leases.rescue(session, MOST)
+                jobs = [*jobs, *more]
+            if jobs:
+                logger.warning("jobs of vanished workers were put back jobs=%s", len(jobs))
+            self._record(session, gone, jobs)
+
+    def _lose_workers(self, session: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+        """End the workers that vanished; with that their leases run out."""
+        return session.execute(
+            statement("jobs", "lose_workers"),
+            {"silence": SILENCE_SECONDS, "making": MAKING_SECONDS, "number": MOST},
+        ).fetchall()
+
+    def _record(
+        self,
+        session: psycopg.Connection[Any],
+        gone: Sequence[tuple[Any, ...]],
+        jobs: Sequence[tuple[Any, ...]],
+    ) -> None:
+        put_back = Counter(job[3] for job in jobs)
+        for worker, name, state, last_heartbeat in gone:
+            logger.warning("a worker vanished worker_id=%s name=%s", worker, name)
+            payload = {
+                "worker_id": str(worker),
+                "name": name,
+                "state": state,
+                "last_heartbeat": last_heartbeat and last_heartbeat.isoformat(),
+                "jobs": put_back[worker],
+            }
+            session.execute(
+                "INSERT INTO audit_logs (id, event_type, payload, occurred_at, actor) "
+                "VALUES (%s, 'WorkerLost', %s::jsonb, clock_timestamp(), %s)",
+                [uuid7(), json.dumps(redact(payload)), SYSTEM],
+            )
