@@ -1,4 +1,4 @@
-"""Puts back what dead workers held, and what is due: any worker may do it, one at a time.
+"""Puts back what dead workers held, and enqueues what is due: any worker may do it, one at a time.
 
 It runs on the fetcher's connection between two claims, so it costs an idle process a query now and
 then, and a busy one nothing that would be noticed.
@@ -21,6 +21,7 @@ from hodei.sql import statement
 from jobs import leases
 from jobs.services.audit import SYSTEM
 from jobs.services.workers import MAKING_SECONDS, SILENCE_SECONDS
+from jobs.ticker import Ticker
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,12 +46,15 @@ class Rescuer:
         self._promote_at = now
         # Workers that were started together do not rescue together.
         self._rescue_at = now + self._rng.uniform(0, RESCUE_SECONDS)
+        self._ticker = Ticker()
 
     def until_due(self) -> float:
-        return max(min(self._promote_at, self._rescue_at) - time.monotonic(), 0.001)
+        soonest = min(self._promote_at, self._rescue_at) - time.monotonic()
+        return max(min(soonest, self._ticker.until_due()), 0.001)
 
     def look(self, session: psycopg.Connection[Any]) -> None:
         now = time.monotonic()
+        self._ticker.look(session)
         if now >= self._promote_at:
             moved, seconds = leases.promote(session), self._next_due(session)
             pause = PROMOTE_SECONDS if seconds is None else min(seconds, PROMOTE_SECONDS)
