@@ -19,9 +19,11 @@ from jobs.services.queue import enqueue
 from jobs.worker import Worker, WorkerOptions
 from tests.jobs import executors
 
+HERE = Path(__file__).parent
 TABLES = (
     "jobs, job_queue, job_queue_deferred, job_leases, job_failed_attempts, job_log_files, "
-    "job_log_tails, job_log_garbage, job_schedules, audit_logs, workers, provider_configs"
+    "job_log_tails, job_log_garbage, job_schedules, audit_logs, workers, provider_configs, "
+    "worker_bootstrap_tokens"
 )
 
 
@@ -78,13 +80,31 @@ def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[
         connections["default"].close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of these that commits says so by a fixture that it does not name itself."""
+    for item in items:
+        names = getattr(item, "fixturenames", [])
+        if "jobs" in names and item.path.is_relative_to(HERE):
+            if not item.get_closest_marker("django_db") and "transactional_db" not in names:
+                names.append("transactional_db")
+
+
 @pytest.fixture
-def jobs(transactional_db: None, settings: Any) -> Iterator[Jobs]:
-    """The tables of the test database, empty, and the executor ``test``."""
+def jobs(request: pytest.FixtureRequest, settings: Any) -> Iterator[Jobs]:
+    """The tables of the test database, empty, and the executor ``test``.
+
+    A test that is marked ``django_db`` has them in its transaction, which is much quicker; what it
+    does there is seen by no other connection.
+    """
     settings.JOBS_EXECUTORS = {"test": "tests.jobs.executors.Scripted"}
     executors.began.clear()
     executors.go_on.clear()
     executors.ran.clear()
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("db")
+        yield Jobs()
+        return
+    request.getfixturevalue("transactional_db")
     found = Jobs()
     found.execute(f"TRUNCATE {TABLES}")
     try:
