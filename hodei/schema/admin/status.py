@@ -17,7 +17,14 @@ from hodei.schema.status import (
     SchemaStatus,
 )
 
-_QUIET = frozenset({MigrationState.APPLIED, MigrationState.FAKED})
+#: What somebody should look at, the worst first.
+_NOTABLE = (
+    MigrationState.FAILED,
+    MigrationState.PENDING,
+    MigrationState.OUT_OF_ORDER,
+    MigrationState.EDITED,
+    MigrationState.UNKNOWN,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +38,6 @@ class AppStatus:
     last_applied_at: datetime | None
     #: How many there are of each state that somebody should look at, the worst first.
     notable: Mapping[MigrationState, int]
-    #: Whether to show the list without being asked.
-    is_open: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +47,14 @@ class StatusPage:
     validation: SchemaValidationResult
     failed: tuple[MigrationStatus, ...]
     findings: tuple[Finding, ...]
+    #: What ``migrate`` would run, apps by name; none where the list below has nothing else.
+    pending: tuple[MigrationStatus, ...]
     apps: tuple[AppStatus, ...]
     labels: tuple[str, ...]
 
 
 def status_page(status: SchemaStatus, asked: StatusAsked) -> StatusPage:
-    """Put it in order: what is wrong, then app by app; apps with nothing to tell are folded."""
+    """Put it in order: what is wrong, what is pending, and then everything, folded by app."""
     chosen = [asked.app] if asked.app else []
     validation = status.validation(chosen)
     shown = [one for one in status.migrations if not chosen or one.app in chosen]
@@ -59,6 +66,7 @@ def status_page(status: SchemaStatus, asked: StatusAsked) -> StatusPage:
         validation=validation,
         failed=tuple(one for one in shown if one.state is MigrationState.FAILED),
         findings=validation.findings,
+        pending=tuple(one for one in shown if one.state in PENDING_STATES and not asked.pending),
         apps=tuple(app for app in apps if app.migrations),
         labels=tuple(sorted({one.app for one in status.migrations})),
     )
@@ -66,22 +74,11 @@ def status_page(status: SchemaStatus, asked: StatusAsked) -> StatusPage:
 
 def _app(label: str, found: Sequence[MigrationStatus], asked: StatusAsked) -> AppStatus:
     states = Counter(one.state for one in found)
-    worst_first = sorted(states.keys() - _QUIET, key=_GRAVITY.index)
     return AppStatus(
         label=label,
         migrations=tuple(one for one in found if not asked.pending or one.state in PENDING_STATES),
         applied=sum(states[state] for state in APPLIED_STATES),
         expected=sum(states[state] for state in APPLIED_STATES | PENDING_STATES),
         last_applied_at=max((one.applied_at for one in found if one.applied_at), default=None),
-        notable={state: states[state] for state in worst_first},
-        is_open=asked.narrows or bool(worst_first),
+        notable={state: states[state] for state in _NOTABLE if states[state]},
     )
-
-
-_GRAVITY = (
-    MigrationState.FAILED,
-    MigrationState.PENDING,
-    MigrationState.OUT_OF_ORDER,
-    MigrationState.EDITED,
-    MigrationState.UNKNOWN,
-)

@@ -39,8 +39,8 @@ def moment(at: datetime | None) -> str:
     if at is None:
         return "-"
     return format_html(
-        '<time datetime="{}" title="{} ago">{:%Y-%m-%d %H:%M:%S}</time>',
-        *(at.isoformat(), _age(at), at.astimezone(UTC)),
+        '<time datetime="{}" title="{}">{}</time>',
+        *(at.isoformat(), _age(at), _exact(at)),
     )
 
 
@@ -50,8 +50,8 @@ def age(at: datetime | None) -> str:
     if at is None:
         return "-"
     return format_html(
-        '<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S} UTC">{} ago</time>',
-        *(at.isoformat(), at.astimezone(UTC), _age(at)),
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        *(at.isoformat(), _exact(at), _age(at)),
     )
 
 
@@ -94,5 +94,12 @@ def statement(text: str) -> str:
     return f"{cut(text).rstrip().rstrip(';')};"
 
 
+def _exact(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
 def _age(at: datetime) -> str:
-    return timesince(at, datetime.now(UTC), depth=1)
+    seconds = (datetime.now(UTC) - at).total_seconds()
+    if seconds < 60:
+        return f"{max(0, round(seconds))} s ago"
+    return f"{timesince(at, datetime.now(UTC), depth=1)} ago"
