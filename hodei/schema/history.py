@@ -68,6 +68,11 @@ CREATE TABLE IF NOT EXISTS {table} (
     reason text
 );
 CREATE INDEX IF NOT EXISTS schema_migration_runs_migration_idx ON {table} (app, name, id);
+CREATE INDEX IF NOT EXISTS schema_migration_runs_app_idx ON {table} (app, id);
+CREATE INDEX IF NOT EXISTS schema_migration_runs_started_idx ON {table} (started_at);
+CREATE INDEX IF NOT EXISTS schema_migration_runs_unsuccessful_idx ON {table} (id)
+    WHERE success IS NOT TRUE;
+CREATE INDEX IF NOT EXISTS schema_migration_runs_recorded_idx ON {table} (id) WHERE event <> 'run';
 COMMENT ON TABLE {table} IS
     'Every attempt to apply, unapply or fake a migration, recorded by hodei.schema';
 COMMENT ON COLUMN {table}.batch IS 'The same for all that one command did';
@@ -75,7 +80,8 @@ COMMENT ON COLUMN {table}.event IS 'run, fake (recorded only) or accept (an edit
 COMMENT ON COLUMN {table}.success IS 'NULL while it runs; for ever if the server died with it'
 """
 
-_COLUMNS = (
+#: In the order of ``Run``'s fields.
+COLUMNS = (
     "id, batch, event, app, name, direction, started_at, finished_at, duration_ms, success, error, "
     "traceback, sqlstate, operation, checksum, database_user, os_user, host, command, release, "
     "hodei_version, django_version, reason"
@@ -313,11 +319,11 @@ def read_runs(
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT {_COLUMNS}, success IS NULL AND NOT {in_progress('runs')} "
+                f"SELECT {COLUMNS}, success IS NULL AND NOT {in_progress('runs')} "
                 f"FROM {TABLE} runs {where} ORDER BY id DESC LIMIT %s",
                 [*values, limit],
             )
-            return [_run(row) for row in cursor.fetchall()]
+            return [run_of(row) for row in cursor.fetchall()]
 
 
 def in_progress(runs: str) -> str:
@@ -328,8 +334,9 @@ def in_progress(runs: str) -> str:
     )
 
 
-def _run(row: Sequence[Any]) -> Run:
-    fields = dict(zip(_COLUMNS.split(", "), row, strict=False))
+def run_of(row: Sequence[Any]) -> Run:
+    """The run of a row of COLUMNS and, last, whether it is open and not going on."""
+    fields = dict(zip(COLUMNS.split(", "), row, strict=False))
     fields["direction"] = Direction(fields["direction"])
     for name in ("started_at", "finished_at"):
         fields[name] = _in_utc(fields[name])
