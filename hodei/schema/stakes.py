@@ -71,7 +71,7 @@ def lock_tables(
     if not tables:
         return
     # In the order of their names, so that two who lock the same do not lock crosswise.
-    names = ", ".join(connection.ops.quote_name(table) for table in sorted(tables))
+    names = ", ".join(map(_quoted, sorted(tables)))
     try:
         with atomic(connection.alias), connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {names} IN {mode} MODE")
@@ -87,7 +87,7 @@ def count_rows(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str
     counts = {}
     with connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")
+            cursor.execute(f"SELECT count(*) FROM {_quoted(table)}")
             (counts[table],) = cursor.fetchone()
     return counts
 
@@ -102,6 +102,8 @@ def sessions_in(
         EXCLUSIVE: "AND held.granted AND held.mode <> 'AccessShareLock'",
         ACCESS_EXCLUSIVE: "AND held.granted",
     }[against]
+    # A transaction sees the sessions that were there when it looked first, unless it asks anew.
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
     cursor.execute(
         f"""
         SELECT activity.pid, coalesce(activity.usename, ''), activity.application_name,
@@ -121,3 +123,8 @@ def sessions_in(
         [list(tables)],
     )
     return [Session(*row) for row in cursor.fetchall()]
+
+
+def _quoted(name: str) -> str:
+    # Django's quote_name leaves quotes inside of a name as they are.
+    return '"{}"'.format(name.replace('"', '""'))

@@ -91,7 +91,8 @@ def objects_of(connection: BaseDatabaseWrapper, schema: str) -> Iterator[Found]:
 
 @dataclass
 class Makers:
-    """Call ``look`` when the migrations of an app have run, and before those of another."""
+    """Call ``look`` when the migrations of an app have run, and before those of another; in a
+    transaction, whose search path it changes."""
 
     connection: BaseDatabaseWrapper
     #: The app that made each object that is there at the end.
@@ -111,6 +112,20 @@ class Makers:
         for key in now:
             self.made.setdefault(key, app)
         self._before = now
+
+    def to_json(self) -> dict[str, Any]:
+        """What was learnt, as plain values."""
+        return {"made": list(self.made.items()), "changes": self.changes}
+
+    def from_json(self, document: Mapping[str, Any]) -> None:
+        """Learn what another process has seen."""
+        self.made = {_key(found): app for found, app in document["made"]}
+        self.changes = [Change(_key(found), *apps) for found, *apps in document["changes"]]
+
+
+def _key(found: Any) -> ObjectKey:
+    kind, names, arguments = found
+    return ObjectKey(kind, tuple(names), tuple(arguments))
 
 
 def _text_of(key: ObjectKey, catalog: Catalog) -> Any:

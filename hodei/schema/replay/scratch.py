@@ -68,6 +68,11 @@ class ReplayFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
 
     exit_code = 3
 
+    @property
+    def reason(self) -> str:
+        """Why, without what schema_validate advises."""
+        return str(self).removesuffix(REBUILD).rstrip(". ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:

@@ -67,6 +67,7 @@ class Builder:
                     self._connection.check_constraints()
                 elif _key(migration) in applied:
                     state = migration.mutate_state(state, preserve=False)
+        executor.check_replacements()
         return state
 
     def _twin(self, migration: Migration) -> Migration:

@@ -154,17 +154,14 @@ def end_sessions(connection: DatabaseWrapper, sessions: Sequence[Session], tell:
         try:
             with atomic(connection.alias), connection.cursor() as cursor:
                 cursor.execute("SELECT pg_terminate_backend(%s, %s)", [session.pid, _END_WAIT_MS])
-                cursor.execute(
-                    "SELECT count(*) FROM pg_stat_activity WHERE pid = %s", [session.pid]
-                )
-                (left,) = cursor.fetchone()
+                (ended,) = cursor.fetchone()
         except Error as error:
             words = " ".join(str(error).split())
             raise SessionsNotEnded(
                 f'A session in the way could not be ended ("{words}"), so nothing was changed: '
                 f"{session}. End it with a role that may (pg_signal_backend), and run again."
             ) from error
-        if left:
+        if not ended:
             raise SessionsNotEnded(
                 f"A session in the way did not end in time, so nothing was changed: {session}."
             )

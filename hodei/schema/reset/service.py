@@ -17,7 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
 from hodei.schema.backup import Backup, back_up
-from hodei.schema.connection import check_connection, connection_errors, require_postgresql
+from hodei.schema.connection import connection_errors, require_postgresql
 from hodei.schema.errors import SchemaError
 from hodei.schema.reset.building import Builder, Signals
 from hodei.schema.reset.guards import (
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _UNDONE = "Everything was rolled back: the database is as it was before the reset."
 
 
-class RebuildFailed(MigrationFailed):
+class ResetFailed(MigrationFailed):
     """A migration raised, and the reset was undone."""
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class RebuildFailed(MigrationFailed):
         )
 
 
-class RebuildBlocked(MigrationBlocked):
+class ResetBlocked(MigrationBlocked):
     """A migration did not get its locks, and the reset was undone."""
 
     def __str__(self) -> str:
@@ -109,19 +109,24 @@ class ResetResult:
     restore: str | None
 
 
-def plan_reset(using: str, labels: Sequence[str] = ()) -> ResetPlan:
+def plan_reset(
+    using: str, labels: Sequence[str] = (), *, progress: Progress | None = None
+) -> ResetPlan:
     """Look what a reset of these apps would do, by default those that say ``schema_owned``.
 
-    Changes nothing. Raises AppsNotChosen, ConnectionFailed, EngineNotSupported, and ReplayFailed
-    where it cannot be told what belongs to the apps.
+    Changes nothing. It looks while no migrate runs, and waits for one that does. Raises
+    AppsNotChosen, ReplayFailed where it cannot be told what belongs to the apps, and what
+    ``migration_run`` raises.
     """
     connection = require_postgresql(using)
-    check_connection(using)
-    found = survey(using, labels)
-    with connection_errors(using):
+    with (
+        connection_errors(using),
+        migration_run(using, command="plan_reset", progress=progress),
+        connection.cursor() as cursor,
+    ):
+        found = survey(using, labels)
         rows = count_rows(connection, found.tables)
-        with connection.cursor() as cursor:
-            sessions = sessions_in(cursor, found.tables)
+        sessions = sessions_in(cursor, found.tables)
     return ResetPlan(using=using, survey=found, rows=rows, sessions=tuple(sessions))
 
 
@@ -178,19 +183,32 @@ def reset(
         dropped=plan.survey.recorded,
         built=tuple(run.results[len(plan.survey.recorded) :]),
         backup=saved,
-        restore=None if saved is None else restore_command(connection, saved),
+        restore=saved and restore_command(connection, saved, plan.survey.partitioned),
     )
 
 
-def restore_command(connection: DatabaseWrapper, backup: Backup) -> str:
-    """The one command, for a shell, that puts a backup in the place of what was built. It asks for
-    a password where one is needed."""
+def restore_command(
+    connection: DatabaseWrapper, backup: Backup, partitioned: Sequence[str] = ()
+) -> str:
+    """The line for a shell that puts a backup in the place of what was built. It asks for a
+    password where one is needed.
+
+    pg_restore --clean cannot drop the constraints of a partition one by one, so partitioned tables
+    are dropped before.
+    """
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415
 
     info = connection.connection.info
     target = make_conninfo(host=info.host, port=info.port, user=info.user, dbname=info.dbname)
-    words = [str(backup.restorer), "--clean", "--if-exists", "--single-transaction"]
-    return shlex.join([*words, "--dbname", target, str(backup.path)])
+    program = str(backup.restorer)
+    words = [program, "--clean", "--if-exists", "--single-transaction", "--dbname", target]
+    restoring = shlex.join([*words, str(backup.path)])
+    if not partitioned:
+        return restoring
+    names = ", ".join('"{}"'.format(name.replace('"', '""')) for name in partitioned)
+    drop = f"DROP TABLE IF EXISTS {names}"
+    client = str(backup.restorer.with_name("psql"))
+    return f"{shlex.join([client, '--dbname', target, '--command', drop])} && {restoring}"
 
 
 class _Deed:
@@ -243,7 +261,7 @@ class _Deed:
         connection, found = self._connection, self._survey
         executor: Any = MigrationExecutor(connection)
         state = executor._create_project_state(with_applied_migrations=True)  # noqa: SLF001
-        with self._run.dropping(found.recorded):
+        with self._run.dropping(found.recorded[::-1]):
             records: Any = MigrationRecorder(connection)
             if records.has_table():
                 records.migration_qs.filter(app__in=found.apps).delete()
@@ -274,5 +292,5 @@ class _Deed:
 
 def _undone(failure: MigrationFailed) -> MigrationFailed:
     if isinstance(failure, MigrationBlocked):
-        return RebuildBlocked(failure.results, failure.attempts, failure.blockers)
-    return RebuildFailed(failure.results)
+        return ResetBlocked(failure.results, failure.attempts, failure.blockers)
+    return ResetFailed(failure.results)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed
+from django.db import Error
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import RunSQL, SeparateDatabaseAndState
 from django.db.migrations.recorder import MigrationRecorder
@@ -16,13 +18,16 @@ from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.catalog.model import Catalog
 from hodei.schema.graph import conflicts
 from hodei.schema.operations import archive_of
-from hodei.schema.replay.makers import Found, Makers, ObjectKey, objects_of
-from hodei.schema.replay.scratch import replay
-from hodei.schema.replay.sessions import never_kept, private_connection, set_timeouts
+from hodei.schema.replay.makers import Found, ObjectKey, objects_of
+from hodei.schema.replay.sessions import LOCK_TIMEOUT, never_kept, private_connection, set_timeouts
 from hodei.schema.replay.twins import StatementRefused, transactional
 from hodei.schema.reset.belongings import Belongings, belongings
 from hodei.schema.reset.choice import choose
+from hodei.schema.reset.guards import ResetRefused
+from hodei.schema.reset.making import Made, who_made_what
 from hodei.schema.results import FindingKind, MigrationKey
+from hodei.schema.run.failures import is_blocked
+from hodei.schema.validation import CatalogBusy
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -62,42 +67,55 @@ class Survey:
 def survey(using: str, labels: Sequence[str] = ()) -> Survey:
     """Look, on a connection of its own; nothing is kept, and no lock is waited for long.
 
-    Raises AppsNotChosen, and what ``replay`` raises.
+    Raises AppsNotChosen, ResetRefused where a script would end the transaction, BelongingsUnknown,
+    and CatalogBusy.
     """
-    with private_connection(using) as connection:
+    with private_connection(using) as connection, _busy():
         before = MigrationLoader(connection, ignore_no_migrations=True)
         chosen = choose(labels, before)
-        makers = Makers(connection)
-        expected = replay(connection, before, (), makers.look)
+        # As it is when none of the chosen is applied: a squashed migration then runs as such.
+        after = MigrationLoader(None, ignore_no_migrations=True)
+        ending = list(_ending_the_transaction(after, _builds(after, chosen)))
+        if ending:
+            raise ResetRefused(ending)
         with never_kept(connection):
-            return _look(connection, chosen, before, makers, expected.catalog)
+            schema, live = _live(connection)
+        made = who_made_what(connection, before, schema, live)
+        with never_kept(connection):
+            _live(connection)
+            return _look(connection, chosen, before, after, made)
+
+
+def _live(connection: BaseDatabaseWrapper) -> tuple[str, Catalog]:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SELECT current_schema()")
+        (schema,) = cursor.fetchone()
+    set_timeouts(connection)
+    return schema, read_catalog(connection, schema)
 
 
 def _look(
     connection: BaseDatabaseWrapper,
     chosen: tuple[str, ...],
     before: MigrationLoader,
-    makers: Makers,
-    expected: Catalog,
+    after: MigrationLoader,
+    made: Made,
 ) -> Survey:
     with connection.cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SELECT current_database(), current_schema()")
-        database, schema = cursor.fetchone()
-    set_timeouts(connection)
-    live = read_catalog(connection, schema)
-    there = {one.key: one for one in objects_of(connection, schema)}
-    owners = _owners(chosen, makers, live)
+        cursor.execute("SELECT current_database()")
+        (database,) = cursor.fetchone()
+    there = {one.key: one for one in objects_of(connection, made.schema)}
+    owners = _owners(chosen, made)
     goes = belongings(connection, [one for key, one in there.items() if key in owners])
-    # As it is when none of the chosen is applied: a squashed migration then runs as such.
-    after = MigrationLoader(None, ignore_no_migrations=True)
     builds = _builds(after, chosen)
     recorded = _recorded(connection, chosen)
-    tables = {one.name: owners[one.root.key] for one in goes.tables if one.holds_rows}
-    partitioned = tuple(one.name for one in goes.tables if not one.holds_rows)
+    ours = [one for one in goes.tables if one.schema == made.schema]
+    tables = {one.name: owners[one.root.key] for one in ours if one.holds_rows}
+    partitioned = tuple(one.name for one in ours if not one.holds_rows)
     return Survey(
         database=database,
-        schema=schema,
+        schema=made.schema,
         apps=chosen,
         tables=tables,
         others=(*partitioned, *_relations_without_rows(goes)),
@@ -109,32 +127,44 @@ def _look(
         obstacles=(
             *_conflicting(after, chosen),
             *_unmet(before, after, chosen, builds),
-            *_uncontrolled(after, builds),
-            *_shared(chosen, makers),
+            *_shared(chosen, made),
             *_of_another_kind(owners, there),
-            *_elsewhere(goes, schema),
+            *_elsewhere(goes, made.schema),
             *_needed(goes),
         ),
         remarks=(
-            *_not_built_again(expected, live, tables),
+            *_not_built_again(made, tables),
             *_not_on_disk(recorded, after),
             *_leaning(before, chosen),
         ),
     )
 
 
-def _owners(chosen: Collection[str], makers: Makers, live: Catalog) -> dict[ObjectKey, str]:
+@contextmanager
+def _busy() -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        if not is_blocked(error):
+            raise
+        raise CatalogBusy(
+            "The tables cannot be looked at: somebody has held one against readers for more than "
+            f"{LOCK_TIMEOUT}. Nothing was changed; see pg_stat_activity, and run again."
+        ) from error
+
+
+def _owners(chosen: Collection[str], made: Made) -> dict[ObjectKey, str]:
     """What the chosen apps own, by what their migrations made, and archives of its rows."""
-    owners = {key: app for key, app in makers.made.items() if app in chosen}
+    owners = {key: app for key, app in made.makers.items() if app in chosen}
     tables = {key.name: app for key, app in owners.items() if key.type == "table"}
     for app in chosen:
         for model in installed.get_app_config(app).get_models(include_auto_created=True):
             tables.setdefault(model._meta.db_table, app)
     for table, app in tables.items():
         key = ObjectKey("table", (archive_of(table),))
-        archive = live.relations.get(key.name)
+        archive = made.live.relations.get(key.name)
         if archive and [one.name for one in archive.columns] == _ARCHIVE_COLUMNS:
-            owners.setdefault(key, makers.made.get(key, app))
+            owners.setdefault(key, made.makers.get(key, app))
     return {key: app for key, app in owners.items() if app in chosen}
 
 
@@ -185,7 +215,9 @@ def _unmet(
             )
 
 
-def _uncontrolled(loader: MigrationLoader, builds: Iterable[MigrationKey]) -> Iterator[str]:
+def _ending_the_transaction(
+    loader: MigrationLoader, builds: Iterable[MigrationKey]
+) -> Iterator[str]:
     """Scripts that would end the transaction of the reset."""
     for key in builds:
         for script in _scripts(loader.graph.nodes[key].operations):
@@ -207,9 +239,9 @@ def _scripts(operations: Iterable[Any]) -> Iterator[str]:
                     yield script
 
 
-def _shared(chosen: Collection[str], makers: Makers) -> Iterator[str]:
+def _shared(chosen: Collection[str], made: Made) -> Iterator[str]:
     """Objects that a chosen and another app have both had their hands in."""
-    for change in dict.fromkeys(makers.changes):
+    for change in dict.fromkeys(made.changes):
         if (change.maker in chosen) != (change.app in chosen):
             yield (
                 f"{_upper(change.key)} is made by app {change.maker} and changed by migrations of "
@@ -251,13 +283,13 @@ def _needed(goes: Belongings) -> Iterator[str]:
         )
 
 
-def _not_built_again(expected: Catalog, live: Catalog, tables: Collection[str]) -> Iterator[str]:
+def _not_built_again(made: Made, tables: Collection[str]) -> Iterator[str]:
     """What somebody has added to the tables by hand."""
-    for finding in drift.compare(expected, live, privileges=True):
+    for finding in drift.compare(made.expected, made.live, privileges=True):
         by_hand = (
             finding.kind.name.startswith("UNEXPECTED") and finding.object is not None
         ) or finding.kind is FindingKind.PRIVILEGES
-        if by_hand and finding.table in tables and finding.table in expected.relations:
+        if by_hand and finding.table in tables and finding.table in made.expected.relations:
             what = finding.kind.value.removeprefix("unexpected_").replace("_", " ")
             yield f"No migration makes {what} {finding.subject}, so it goes for good."
 

@@ -83,7 +83,8 @@ class Command(ActionCommand):
         )
 
     def report(self, **options: Any) -> int:
-        plan = plan_reset(options["database"], options["apps"])
+        progress = Lines(self.stderr, "schema_reset")
+        plan = plan_reset(options["database"], options["apps"], progress=progress)
         self.show(plan)
         if plan.obstacles:
             raise ResetRefused(plan.obstacles)
@@ -98,7 +99,7 @@ class Command(ActionCommand):
             backup=path,
             terminate=options["terminate"],
             command=self.words(options),
-            progress=Lines(self.stderr, "schema_reset"),
+            progress=progress,
             told=self.tell if options["verbosity"] else None,
             verbosity=options["verbosity"],
             stdout=self.stdout,
