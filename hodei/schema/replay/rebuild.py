@@ -50,7 +50,8 @@ def rebuild(
 ) -> Expected:
     """Replay these migrations, in this order, on the same server. Needs CREATEDB.
 
-    ``makers``, where given, learns which app has made what. The connection must be outside of a transaction. Raises RebuildFailed.
+    ``makers``, where given, learns which app has made what. The connection must be outside of a
+    transaction. Raises RebuildFailed.
     """
     with _temporary_database(connection) as name:
         job = {

@@ -153,11 +153,11 @@ def reset(
     check_confirmed(confirm, plan.database)
     if plan.obstacles:
         raise ResetRefused(plan.obstacles)
-    using, shown = plan.using, progress or Progress()
+    using, found, shown = plan.using, plan.survey, progress or Progress()
     connection = require_postgresql(using)
     signals = Signals(using, verbosity=verbosity, stdout=stdout)
     with connection_errors(using), migration_run(using, command=command, progress=shown) as run:
-        if survey(using, plan.survey.apps) != plan.survey:
+        if survey(using, found.apps) != found:
             raise SchemaChanged(
                 "The schema has changed since it was looked at, by another migrate perhaps, so "
                 "nothing was changed. Run again."
@@ -180,10 +180,10 @@ def reset(
                 "Correct it, and run migrate, which sends the signal again."
             ) from error
     return ResetResult(
-        dropped=plan.survey.recorded,
-        built=tuple(run.results[len(plan.survey.recorded) :]),
+        dropped=found.recorded,
+        built=tuple(run.results[len(found.recorded) :]),
         backup=saved,
-        restore=saved and restore_command(connection, saved, plan.survey.partitioned),
+        restore=saved if saved is None else restore_command(connection, saved, found.partitioned),
     )
 
 
