@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -22,7 +24,8 @@ from django.db import connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.db.models.signals import post_migrate, pre_migrate
 
-from hodei.schema import MigrationService, signals
+from hodei.schema import MigrationService
+from hodei.schema import signals as hooks
 from hodei.schema.backup import BackupFailed
 from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.history import read_runs
@@ -38,6 +41,7 @@ from hodei.schema.reset.guards import (
 from hodei.schema.reset.service import AfterwardsFailed, ResetBlocked, ResetFailed
 from hodei.schema.stakes import TablesBusy
 from tests.databases import alias_of, forget, new_database
+from tests.processes import ROOT, eventually
 
 Install = Callable[..., None]
 
@@ -263,13 +267,13 @@ class TestReset:
         sender = installed.get_app_config("depot")
         pre_migrate.connect(before, sender=sender)
         post_migrate.connect(after, sender=sender)
-        signals.run_finished.connect(finished)
+        hooks.run_finished.connect(finished)
         try:
             reset(depot)
         finally:
             pre_migrate.disconnect(before, sender=sender)
             post_migrate.disconnect(after, sender=sender)
-            signals.run_finished.disconnect(finished)
+            hooks.run_finished.disconnect(finished)
 
         plan = [(f"depot.{name}", False) for name in ("0001_initial", "0002_stock", "0003_index")]
         assert seen == [
@@ -1041,3 +1045,111 @@ def status(alias: str) -> list[Any]:
     from hodei.schema.status import read_status
 
     return [one for one in read_status(alias).migrations if one.app == "depot"]
+
+
+@pytest.mark.process
+class TestProcesses:
+    """Several at once, and one that is killed."""
+
+    @pytest.fixture
+    def start(self, depot: str) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+        """A function that starts a command on the database of ``depot``."""
+        found = connections[depot].settings_dict
+        keys = ("ENGINE", "NAME", "HOST", "PORT", "USER", "PASSWORD", "EMBEDDED_DIRECTORY")
+        default = {key: found[key] for key in keys if key in found}
+        started = []
+
+        def run(*words: str, **variables: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "django", *words],
+                env={
+                    **os.environ,
+                    "DJANGO_SETTINGS_MODULE": "tests.schema.settings_alone",
+                    "PYTHONPATH": str(ROOT),
+                    "SCHEMA_TEST_DATABASES": json.dumps({"default": default}),
+                    "SCHEMA_TEST_APPS": "tests.schema.apps.depot tests.schema.apps.hauler",
+                    "SCHEMA_TEST_ALLOW_RESET": "1",
+                    **variables,
+                },
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            started.append(process)
+            return process
+
+        yield run
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    def busy(self, alias: str, query: str) -> bool:
+        return bool(
+            rows(
+                alias,
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND pid <> "
+                f"pg_backend_pid() AND query LIKE '{query}%' AND state = 'active'",
+            )
+        )
+
+    def test_killed_in_the_middle_it_has_done_nothing(
+        self, depot: str, start: Callable[..., Any]
+    ) -> None:
+        migrate(depot)
+        with unchanged(depot):
+            words = ["schema_reset", "--confirm", name_of(depot), "--no-backup"]
+            process = start(*words, DEPOT_SQL="SELECT pg_sleep(60)")
+            assert eventually(lambda: self.busy(depot, "SELECT pg_sleep(60)")), process.poll()
+            process.send_signal(signal.SIGKILL)
+            assert eventually(lambda: not self.busy(depot, "SELECT pg_sleep(60)"))
+        # Two were done, in a transaction that is no more; the rest was not reached.
+        found = outcomes(depot, "depot")[3:]
+        assert [one[0] for one in found[3:]] == ["0001_initial", "0002_stock"]
+        assert {outcome for *_, outcome in found} == {"interrupted"}
+        assert {one.state.value for one in status(depot)} == {"applied"}
+        reset(depot)
+        check_valid(depot)
+
+    def test_one_after_the_other(self, depot: str, start: Callable[..., Any]) -> None:
+        """A reset that is held up in its middle, then a second one and a migrate."""
+        words = ["schema_reset", "--confirm", name_of(depot), "--no-backup"]
+        gate = "SELECT pg_advisory_xact_lock(42)"
+        with session(depot) as other:
+            other.execute("SELECT pg_advisory_lock(42)")
+            # It waits for something else than a table, and is not to give up.
+            first = start(*words, DEPOT_SQL=f"SET LOCAL lock_timeout = 0; {gate}")
+            assert eventually(lambda: self.busy(depot, "SET LOCAL lock_timeout = 0; SELECT pg_ad"))
+            second, third = start(*words), start("migrate")
+            waiting = (
+                "SELECT count(DISTINCT pid) FROM pg_stat_activity WHERE datname = "
+                "current_database() AND application_name LIKE 'hodei migrate%'"
+            )
+            assert eventually(lambda: rows(depot, waiting) >= [(3,)])
+            assert [one.poll() for one in (first, second, third)] == [None, None, None]
+            other.execute("SELECT pg_advisory_unlock(42)")
+        said = [one.communicate(timeout=60)[0] for one in (first, second, third)]
+
+        assert [one.returncode for one in (first, second, third)] == [0, 0, 0], said
+        assert "2 tables with 3 rows dropped" in said[0]
+        assert "2 tables with 2 rows dropped" in said[1]
+        assert {outcome for *_, outcome in outcomes(depot, "depot")} == {"ok", "reset"}
+        assert len(outcomes(depot, "depot")) == 3 + 6 + 6
+        check_valid(depot)
+
+    def test_where_a_scratch_schema_will_not_do_a_temporary_database_does(
+        self, depot: str, start: Callable[..., Any]
+    ) -> None:
+        """SQL that names the schema would reach out of a scratch schema."""
+        variables = {
+            "SCHEMA_TEST_APPS": "tests.schema.apps.depot tests.schema.apps.errand",
+            "ERRAND_SQL": "CREATE TABLE public.errand_here (id int)",
+        }
+        for words in (["migrate"], ["schema_reset", "errand", "--confirm", name_of(depot)]):
+            process = start(*words, **variables)
+            said = process.communicate(timeout=60)[0]
+            assert process.returncode == 0, said
+
+        assert "errand_here      errand  0" in said
+        assert "2 tables with 0 rows dropped, 1 migration run" in said
+        assert rows(depot, "SELECT FROM pg_database WHERE datname LIKE 'hodei_rebuild%'") == []
+        assert content(depot)["depot_shelf"] == ["(1, 'first')", "(2, 'mine')"]
