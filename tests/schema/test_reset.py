@@ -819,6 +819,22 @@ class TestBackup:
         execute(depot, "INSERT INTO depot_shelf (label) VALUES ('next')")
         assert rows(depot, "SELECT max(id) FROM depot_shelf") == [(3,)]
 
+    def test_no_limit_of_the_server_ends_the_session_that_waits_for_it(self, depot: str) -> None:
+        execute(depot, f"ALTER DATABASE {name_of(depot)} SET idle_in_transaction_session_timeout "
+                       "= '1h'")  # fmt: skip
+        connections[depot].close()
+        seen = []
+
+        def look(**_facts: Any) -> None:
+            seen.extend(rows(depot, "SHOW idle_in_transaction_session_timeout"))
+
+        pre_migrate.connect(look)
+        try:
+            reset(depot)
+        finally:
+            pre_migrate.disconnect(look)
+        assert set(seen) == {("0",)}
+
     @pytest.mark.parametrize("kind", ["folder that is not there", "no program", "exists"])
     def test_without_a_backup_nothing_is_dropped(
         self, depot: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -240,6 +240,12 @@ class _Deed:
     def secure(self, path: Path | None) -> Backup | None:
         """Nobody writes from here on; what is there is what was confirmed, and is in a file."""
         found, everybody = self._survey, [*self._survey.tables, *self._survey.partitioned]
+        with self._connection.cursor() as cursor:
+            # This session does nothing while the backup is written, however long that takes.
+            cursor.execute(
+                "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN "
+                "('idle_in_transaction_session_timeout', 'transaction_timeout')"
+            )
         hold(self._connection, everybody, EXCLUSIVE, terminate=self._terminate, tell=self._tell)
         check_rows(self._plan.rows, count_rows(self._connection, found.tables))
         saved = None

@@ -135,13 +135,10 @@ class Command(ActionCommand):
         if found.objects:
             say("\n".join(render(("goes as well",), [(one,) for one in found.objects])))
             say("")
-        say(
-            _wrapped(
-                f"{_count(len(plan.rows), 'table')} with {_count(sum(plan.rows.values()), 'row')} "
-                f"and {_count(len(found.objects), 'other object')} would be dropped, and "
-                f"{_count(len(found.builds), 'migration')} run."
-            )
-        )
+        what = f"{_count(len(plan.rows), 'table')} with {_count(sum(plan.rows.values()), 'row')}"
+        if found.objects:
+            what += f" and {_count(len(found.objects), 'other object')}"
+        say(f"{what} would be dropped, and {_count(len(found.builds), 'migration')} run.")
         for remark in found.remarks:
             say(_wrapped(f"Note: {remark}"))
         for session in plan.sessions:
