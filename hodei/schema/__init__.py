@@ -12,6 +12,7 @@ Where things are:
 - ``run``         runs of migrations: one at a time, within limits and on record
 - ``plan``        what ``migrate`` would do, and what that may cost
 - ``catalog``, ``replay``, ``drift``, ``validation``  what there is, against what there should be
+- ``reset``       the emergency: the schema of some apps dropped and built again
 - ``readiness``, ``health``, ``waiting``  the same question, asked often and cheaply
 - ``browsing``    the history page by page; ``admin`` shows all of this in Django's admin
 - ``service``     the use cases; ``results`` are the values they return

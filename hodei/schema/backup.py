@@ -3,6 +3,9 @@
 The file is pg_dump's custom format, for its owner alone (0600); one command restores it:
 
     pg_restore --dbname postgresql://USER@HOST/NAME FILE
+
+Where the tables are there again, ``--clean --if-exists --single-transaction`` puts the old ones in
+their place.
 """
 
 from __future__ import annotations
@@ -44,19 +47,24 @@ class Backup:
     path: Path
     tables: tuple[str, ...]
     size_bytes: int
+    #: The pg_restore that has read it.
+    restorer: Path
 
 
-def back_up(connection: DatabaseWrapper, tables: Sequence[str], path: Path) -> Backup:
+def back_up(
+    connection: DatabaseWrapper, tables: Sequence[str], path: Path, *, also: Sequence[str] = ()
+) -> Backup:
     """Write the tables, with their data and what belongs to them, into a new file.
 
-    The tables are named without their schema, and are those that the connection's search_path
-    finds. pg_dump reads them in a session of its own, as of now: it waits for no lock that lets
-    others read, so the caller may hold them in EXCLUSIVE mode. Raises BackupFailed, and
-    ConnectionFailed.
+    ``also`` are relations without rows of their own: partitioned tables, views, sequences. All are
+    named without their schema, and are those that the connection's search_path finds. pg_dump reads
+    them in a session of its own, as of now: it waits for no lock that lets others read, so the
+    caller may hold them in EXCLUSIVE mode. Raises BackupFailed, and ConnectionFailed.
     """
     with connection_errors(connection.alias):
         connection.ensure_connection()
     names = [_qualified(connection, table) for table in tables]
+    beside = [_qualified(connection, relation) for relation in also]
     dump, restore = _programs(connection)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -67,16 +75,18 @@ def back_up(connection: DatabaseWrapper, tables: Sequence[str], path: Path) -> B
         ) from error
     try:
         with os.fdopen(file, "wb") as output:
-            patterns = [f'--table="{schema}"."{table}"' for schema, table in names]
+            patterns = [f'--table="{schema}"."{table}"' for schema, table in [*names, *beside]]
             command = [dump, "--format=custom", f"--lock-wait-timeout={_LOCK_WAIT_MS}", *patterns]
             _run(command, connection, output.fileno())
             output.flush()
             os.fsync(output.fileno())
-        _verify(restore, path, names, connection)
+        _verify(restore, path, names, beside, connection)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return Backup(path=path, tables=tuple(tables), size_bytes=path.stat().st_size)
+    return Backup(
+        path=path, tables=tuple(tables), size_bytes=path.stat().st_size, restorer=Path(restore)
+    )
 
 
 def _qualified(connection: DatabaseWrapper, table: str) -> tuple[str, str]:
@@ -171,13 +181,30 @@ def _run(
 
 
 def _verify(
-    restore: str, path: Path, names: Sequence[tuple[str, str]], connection: DatabaseWrapper
+    restore: str,
+    path: Path,
+    names: Sequence[tuple[str, str]],
+    beside: Sequence[tuple[str, str]],
+    connection: DatabaseWrapper,
 ) -> None:
     """Read the table of contents back: each table must be there with its data."""
     listed = _run([restore, "--list", str(path)], connection).stdout.decode(errors="replace")
-    contents = re.findall(r"^\d+; \d+ \d+ TABLE DATA (\S+) (.+) \S+$", listed, flags=re.MULTILINE)
-    missing = [name for schema, name in names if (schema, name.replace('""', '"')) not in contents]
+
+    def lacking(kind: str, wanted: Sequence[tuple[str, str]]) -> list[str]:
+        entry = rf"^\d+; \d+ \d+ (?:{kind}) (\S+) (.+) \S+$"
+        contents = re.findall(entry, listed, flags=re.MULTILINE)
+        return [name for schema, name in wanted if (schema, _listed(name)) not in contents]
+
+    missing = [
+        *(f"the data of {name}" for name in lacking("TABLE DATA", names)),
+        *lacking("TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE", beside),
+    ]
     if missing:
         raise BackupFailed(
-            f"The backup was read back and lacks the data of {', '.join(missing)}. It was removed."
+            f"The backup was read back and lacks {', '.join(missing)}. It was removed."
         )
+
+
+def _listed(name: str) -> str:
+    """The quoted name as the table of contents has it: on one line."""
+    return re.sub(r"[\r\n]", " ", name.replace('""', '"'))

@@ -34,8 +34,9 @@ logger = logging.getLogger(__name__)
 
 TABLE = "schema_migration_runs"
 
-#: What a row tells of: a migration that ran, one that was only recorded, an edit that is meant.
-RAN, FAKED, ACCEPTED = "run", "fake", "accept"
+#: What a row tells of: a migration that ran, one that was only recorded, an edit that is meant, one
+#: whose app's schema was dropped as a whole.
+RAN, FAKED, ACCEPTED, RESET = "run", "fake", "accept", "reset"
 
 INTERRUPTED = "Interrupted: the process that ran it ended before it could say how it went."
 ROLLED_BACK = "Rolled back: a later step of the same transaction failed."
@@ -76,7 +77,8 @@ CREATE INDEX IF NOT EXISTS schema_migration_runs_recorded_idx ON {table} (id) WH
 COMMENT ON TABLE {table} IS
     'Every attempt to apply, unapply or fake a migration, recorded by hodei.schema';
 COMMENT ON COLUMN {table}.batch IS 'The same for all that one command did';
-COMMENT ON COLUMN {table}.event IS 'run, fake (recorded only) or accept (an edit that is meant)';
+COMMENT ON COLUMN {table}.event IS 'run, fake (recorded only), accept (an edit that is meant) or '
+    'reset (undone with all of its app)';
 COMMENT ON COLUMN {table}.success IS 'NULL while it runs; for ever if the server died with it'
 """
 
@@ -128,12 +130,12 @@ class Run:
 
     @property
     def outcome(self) -> str:
-        """One word: running, ok, faked, accepted, failed or interrupted."""
+        """One word: running, ok, faked, accepted, reset, failed or interrupted."""
         if self.success is None:
             return "running"
         if not self.success:
             return "interrupted" if self.error == INTERRUPTED else "failed"
-        return {FAKED: "faked", ACCEPTED: "accepted"}.get(self.event, "ok")
+        return {FAKED: "faked", ACCEPTED: "accepted", RESET: "reset"}.get(self.event, "ok")
 
     def result(self) -> MigrationResult:
         return MigrationResult(

@@ -18,6 +18,9 @@ from django.db.models import Model
 
 from hodei.schema.errors import SchemaError
 
+#: PostgreSQL's limit for names.
+_NAME_BYTES = 63
+
 #: (table, reason, SQL condition on that table's columns)
 Rule = tuple[str, str, str]
 
@@ -340,7 +343,7 @@ def move_rows(
                 move_rows(
                     schema_editor, child, f"{reason}, by {table}", f"{quote(column)} IN ({parents})"
                 )
-            archive = quote(f"{table}_head_rows")
+            archive = quote(archive_of(table))
             cursor.execute(
                 f"CREATE TABLE IF NOT EXISTS {archive} (moved_at timestamptz NOT NULL "
                 "DEFAULT now(), reason text NOT NULL, row_data jsonb NOT NULL)"
@@ -351,6 +354,12 @@ def move_rows(
                 [reason],
             )
         cursor.execute(f"DROP TABLE {going}")
+
+
+def archive_of(table: str) -> str:
+    """The table that ``move_rows`` moves rows of this one into: its name, as the server cuts it."""
+    name = f"{table}_head_rows".encode()[:_NAME_BYTES]
+    return name.decode(errors="ignore")
 
 
 def _dependents(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 from django.core.management import call_command
 from django.core.management.commands import migrate
@@ -10,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from hodei.schema.connection import check_connection, connection_errors
 from hodei.schema.history import read_runs
+from hodei.schema.reset.service import ResetPlan, ResetResult, plan_reset, reset
 from hodei.schema.results import MigrationResult, SchemaValidationResult
 from hodei.schema.run.failures import MigrationFailed
 from hodei.schema.run.start import migration_run
@@ -77,6 +80,26 @@ class MigrationService:
         if not drift:
             return read_status(self.using).validation()
         return validate(self.using, comparison)
+
+    def plan_reset(self, apps: Sequence[str] = ()) -> ResetPlan:
+        """Look what a reset of these apps would drop and build, and what stands in its way.
+
+        Without names: the apps whose AppConfig says ``schema_owned = True``. Changes nothing.
+        Raises AppsNotChosen, and ReplayFailed where it cannot be told what belongs to the apps.
+        """
+        return plan_reset(self.using, apps)
+
+    def reset(
+        self, plan: ResetPlan, *, confirm: str, backup: Path | None, terminate: bool = False
+    ) -> ResetResult:
+        """Drop the schema of the plan's apps and build it again, in one transaction of its own.
+
+        ``confirm`` is the token: the database's name, as ``plan.database`` has it, given by whoever
+        has seen the plan. ``backup`` is a file to write first; None, for none, has to be said.
+        ``terminate`` ends sessions that are in the way. The settings must allow it. Raises a
+        SchemaError for each refusal (``reset.guards``), and leaves everything as it was then.
+        """
+        return reset(plan, confirm=confirm, backup=backup, terminate=terminate)
 
 
 def run_migrations(using: str = DEFAULT_DB_ALIAS) -> SchemaValidationResult:

@@ -18,3 +18,4 @@ INSTALLED_APPS = [
 SECRET_KEY = "for tests alone"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+HODEI_ALLOW_RESET = os.environ.get("SCHEMA_TEST_ALLOW_RESET") == "1"

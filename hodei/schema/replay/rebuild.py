@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from hodei.schema.catalog.model import Catalog
 from hodei.schema.errors import SchemaError
+from hodei.schema.replay.makers import Makers
 from hodei.schema.replay.scratch import Expected
 from hodei.schema.results import MigrationKey
 
@@ -45,10 +46,12 @@ def rebuild(
     migrations: Sequence[MigrationKey],
     live: Catalog,
     schema: str,
+    makers: Makers | None = None,
 ) -> Expected:
     """Replay these migrations, in this order, on the same server. Needs CREATEDB.
 
-    The connection must be outside of a transaction. Raises RebuildFailed.
+    ``makers``, where given, learns which app has made what. The connection must be outside of a
+    transaction. Raises RebuildFailed.
     """
     with _temporary_database(connection) as name:
         job = {
@@ -58,8 +61,11 @@ def rebuild(
             "schema": schema,
             "extensions": [one for one in live.extensions if one != "plpgsql"],
             "tables": sorted(live.relations),
+            "makers": makers is not None,
         }
         answer = _run(job)
+    if makers is not None:
+        makers.from_json(answer["makers"])
     catalog = Catalog.from_json(answer["catalog"])
     return Expected(
         catalog=replace(catalog, extensions=(), role=answer["role"]), notes=tuple(answer["notes"])

@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed
@@ -66,6 +68,11 @@ class ReplayFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
 
     exit_code = 3
 
+    @property
+    def reason(self) -> str:
+        """Why, without what schema_validate advises."""
+        return str(self).removesuffix(REBUILD).rstrip(". ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
@@ -84,12 +91,16 @@ def applied_plan(loader: MigrationLoader) -> list[MigrationKey]:
 
 
 def replay(
-    connection: BaseDatabaseWrapper, loader: MigrationLoader, live_tables: Collection[str]
+    connection: BaseDatabaseWrapper,
+    loader: MigrationLoader,
+    live_tables: Collection[str],
+    watch: Callable[[str, str], None] | None = None,
 ) -> Expected:
     """Build the applied migrations beside the real schema, read the result, and undo everything.
 
     ``connection`` must be the one its alias means in this thread (``private_connection``). Nothing
-    of it outlives this call, or the process. Raises ReplayFailed.
+    of it outlives this call, or the process. ``watch`` is called after the migrations of one app
+    that follow each other, with its label and the name of the scratch schema. Raises ReplayFailed.
     """
     migrations = [loader.graph.nodes[key] for key in applied_plan(loader)]
     _refuse_many(_count_models(migrations))
@@ -99,12 +110,15 @@ def replay(
         guard = Guard(connection)
         with connection.execute_wrapper(guard.send):
             state = ProjectState(real_apps=loader.unmigrated_apps)
-            for migration in migrations:
-                with _failures(str(migration)):
-                    twin = twin_of(migration, notes, guard.check)
-                    with connection.schema_editor(atomic=migration.atomic) as editor:
-                        state = twin.apply(state, editor)
-                    guard.check(str(migration))
+            for app, theirs in groupby(migrations, key=attrgetter("app_label")):
+                for migration in theirs:
+                    with _failures(str(migration)):
+                        twin = twin_of(migration, notes, guard.check)
+                        with connection.schema_editor(atomic=migration.atomic) as editor:
+                            state = twin.apply(state, editor)
+                        guard.check(str(migration))
+                if watch is not None:
+                    watch(app, guard.schema)
             with _failures("the tables of apps without migrations"):
                 synchronise(connection, loader, live_tables)
         catalog = read_catalog(connection, guard.schema)

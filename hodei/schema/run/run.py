@@ -9,13 +9,14 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db.transaction import atomic
 
 from hodei.schema import history, signals
 from hodei.schema.errors import SchemaError
-from hodei.schema.results import Direction, MigrationResult
+from hodei.schema.results import Direction, MigrationKey, MigrationResult
 from hodei.schema.run.attempts import Attempt
 from hodei.schema.run.concurrently import Verdict, clear_the_way, is_concurrent
 from hodei.schema.run.failures import (
@@ -131,14 +132,62 @@ class MigrationRun:
         No attempt is tried again in it. Where it fails, ``results`` keeps the failure alone.
         """
         first_row, first_result = len(self._rows), len(self.results)
+        # What is set inside the transaction would go with it, where it fails.
+        self._connection.ensure_connection()
+        self._settle()
         try:
             with atomic(self._connection.alias, durable=True):
+                self._timeouts.begin(atomic=True)
                 yield
         except BaseException:
             self._records.rolled_back(self._rows[first_row:])
             failed = [one for one in self.results[first_result:] if not one.success]
             self.results[first_result:] = failed
             raise
+
+    @contextmanager
+    def dropping(self, keys: Sequence[MigrationKey]) -> Iterator[None]:
+        """Record that the block, inside ``as_one``, undoes all of these migrations in one step."""
+        started_at, start = datetime.now(UTC), time.perf_counter()
+        back = Direction.BACKWARD
+        rows = [self._records.started(*key, back, None, history.RESET) for key in keys]
+
+        def results(error: str | None) -> list[MigrationResult]:
+            return [
+                MigrationResult(
+                    app=app,
+                    name=name,
+                    direction=back,
+                    started_at=started_at,
+                    duration_ms=round((time.perf_counter() - start) * 1000),
+                    success=error is None,
+                    error=error,
+                    checksum=None,
+                    applied_by=self._origin.database_user,
+                )
+                for app, name in keys
+            ]
+
+        try:
+            yield
+        except BaseException as error:
+            told = describe(error)
+            for row, result in zip(rows, results(told), strict=True):
+                self._records.failed(
+                    row,
+                    duration_ms=result.duration_ms,
+                    error=told,
+                    trace=trace_of(error),
+                    sqlstate=sqlstate_of(error),
+                    operation="drop",
+                )
+            raise
+        for row, result in zip(rows, results(None), strict=True):
+            self._records.succeeded(
+                self._connection, row, event=history.RESET, duration_ms=result.duration_ms
+            )
+            self.results.append(result)
+        self._rows.extend(rows)
 
     def attempts(
         self, migration: Migration, direction: Direction, once: Callable[[Attempt], _T]
@@ -171,8 +220,7 @@ class MigrationRun:
         *rest: Any,
     ) -> Any:
         """Django's wrapper around each statement of its connection."""
-        if self._timeouts.settle():
-            self._watch.pid = self._connection.connection.info.backend_pid
+        self._settle()
         inside = self._connection.in_atomic_block
         if not inside and is_concurrent(sql):
             return self._concurrent_statement(execute, sql, params, *rest)
@@ -185,6 +233,10 @@ class MigrationRun:
         if waited and inside:
             self._timeouts.charge(waited)
         return outcome
+
+    def _settle(self) -> None:
+        if self._timeouts.settle():
+            self._watch.pid = self._connection.connection.info.backend_pid
 
     def _concurrent_statement(
         self, execute: Callable[..., Any], sql: str, params: Any, *rest: Any
