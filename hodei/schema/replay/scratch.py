@@ -91,25 +91,55 @@ def replay(
     ``connection`` must be the one its alias means in this thread (``private_connection``). Nothing
     of it outlives this call, or the process. Raises ReplayFailed.
     """
-    migrations = [loader.graph.nodes[key] for key in applied_plan(loader)]
-    _refuse_many(_count_models(migrations))
     notes = Notes()
-    with never_kept(connection):
-        set_timeouts(connection)
-        guard = Guard(connection)
+    with _scratch(connection) as guard:
         with connection.execute_wrapper(guard.send):
-            state = ProjectState(real_apps=loader.unmigrated_apps)
-            for migration in migrations:
-                with _failures(str(migration)):
-                    twin = twin_of(migration, notes, guard.check)
-                    with connection.schema_editor(atomic=migration.atomic) as editor:
-                        state = twin.apply(state, editor)
-                    guard.check(str(migration))
+            for _key in _played(guard, loader, applied_plan(loader), notes):
+                pass
             with _failures("the tables of apps without migrations"):
                 synchronise(connection, loader, live_tables)
         catalog = read_catalog(connection, guard.schema)
     extensions = tuple(sorted(notes.extensions))
     return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
+
+
+def replay_each(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, migrations: Sequence[MigrationKey]
+) -> list[tuple[MigrationKey, Catalog]]:
+    """Build these migrations, applied or not, and read what there is after each of them.
+
+    In an order in which they can run. Otherwise as ``replay``.
+    """
+    notes = Notes()
+    found = []
+    with _scratch(connection) as guard, connection.execute_wrapper(guard.send):
+        for key in _played(guard, loader, migrations, notes):
+            catalog = read_catalog(connection, guard.schema)
+            found.append((key, replace(catalog, extensions=tuple(sorted(notes.extensions)))))
+    return found
+
+
+@contextmanager
+def _scratch(connection: BaseDatabaseWrapper) -> Iterator[Guard]:
+    with never_kept(connection):
+        set_timeouts(connection)
+        yield Guard(connection)
+
+
+def _played(
+    guard: Guard, loader: MigrationLoader, keys: Sequence[MigrationKey], notes: Notes
+) -> Iterator[MigrationKey]:
+    """Run the twins, one after the other; yields after each."""
+    migrations = [loader.graph.nodes[key] for key in keys]
+    _refuse_many(_count_models(migrations))
+    state = ProjectState(real_apps=loader.unmigrated_apps)
+    for key, migration in zip(keys, migrations, strict=True):
+        with _failures(str(migration)):
+            twin = twin_of(migration, notes, guard.check)
+            with guard.connection.schema_editor(atomic=migration.atomic) as editor:
+                state = twin.apply(state, editor)
+            guard.check(str(migration))
+        yield key
 
 
 class Guard:
