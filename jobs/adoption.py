@@ -19,6 +19,10 @@ TTL = "interval '168 hours'"
 PLAIN_PATH = "^/[A-Za-z0-9_.~/-]*$"
 URI = "^([A-Za-z][A-Za-z0-9+.-]*://|file:)"
 
+PLAIN_URI = (
+    f"CASE WHEN storage_uri ~ '{PLAIN_PATH}' THEN 'file://' || storage_uri ELSE storage_uri END"
+)
+
 # Log files v1 had several rows per job, no id, a path in place of a URI and perhaps no expiry. One
 # rewrite gives the rows that they are.
 _SIZES = (
@@ -39,8 +43,7 @@ def convert_log_files(table: Relation) -> tuple[tuple[str, ...], Relation]:
     actions = [
         *(f'DROP CONSTRAINT "{one.name}"' for one in keys),
         *(f"ADD COLUMN {one.name} {one.type} NOT NULL DEFAULT {one.default}" for one in _SIZES),
-        f"ALTER COLUMN storage_uri TYPE text USING CASE WHEN storage_uri ~ '{PLAIN_PATH}' "
-        "THEN 'file://' || storage_uri ELSE storage_uri END",
+        f"ALTER COLUMN storage_uri TYPE text USING {PLAIN_URI}",
         f"ALTER COLUMN expires_at TYPE timestamptz USING coalesce(expires_at, created_at + {TTL})",
     ]
     statements = (
@@ -89,10 +92,25 @@ def _without_job(table: str) -> str:
 # As Python's PurePath.as_uri() writes it: everything but unreserved letters as the percent-encoded
 # bytes of UTF-8. A relative path stays relative: nobody knows what to.
 ENCODED_PATH = """
-    (SELECT coalesce(string_agg(CASE WHEN letter COLLATE "C" ~ '[A-Za-z0-9_.~/-]' THEN letter
-            ELSE regexp_replace(upper(encode(convert_to(letter, 'UTF8'), 'hex')), '(..)', '%\\1', 'g')
-            END, '' ORDER BY place), '')
+    (SELECT coalesce(string_agg(
+                CASE WHEN letter COLLATE "C" ~ '[A-Za-z0-9_.~/-]' THEN letter
+                     ELSE regexp_replace(upper(encode(convert_to(letter, 'UTF8'), 'hex')),
+                                         '(..)', '%\\1', 'g') END, '' ORDER BY place), '')
        FROM regexp_split_to_table(storage_uri, '') WITH ORDINALITY AS split (letter, place))
+"""
+
+WITHOUT_URI = f"storage_uri !~ '{URI}'"
+
+MAKE_URIS = f"""
+    UPDATE job_log_files
+       SET storage_uri = CASE WHEN storage_uri LIKE '/%' THEN 'file://' ELSE 'file:' END
+                         || {ENCODED_PATH}
+     WHERE {WITHOUT_URI}
+"""
+
+LET_EXPIRE = f"""
+    UPDATE job_log_files SET expires_at = coalesce(created_at, now()) + {TTL}
+     WHERE expires_at IS NULL
 """
 
 # The newest of a job's files is its row; by time, then by name.
@@ -189,21 +207,15 @@ ADOPTION = Adoption(
             found="that never expire because nothing says when",
             becomes="they expire 168 hours after their creation, which was the original's default",
             where="expires_at IS NULL",
-            statements=(
-                f"UPDATE job_log_files SET expires_at = coalesce(created_at, now()) + {TTL} "
-                "WHERE expires_at IS NULL",
-            ),
+            statements=(LET_EXPIRE,),
             covers=frozenset({"job_log_files.expires_at"}),
         ),
         RowRepair(
             table="job_log_files",
             found="that have a path where a URI is expected",
             becomes="they become file: URIs",
-            where=f"storage_uri !~ '{URI}'",
-            statements=(
-                f"UPDATE job_log_files SET storage_uri = CASE WHEN storage_uri LIKE '/%' "
-                f"THEN 'file://' ELSE 'file:' END || {ENCODED_PATH} WHERE storage_uri !~ '{URI}'",
-            ),
+            where=WITHOUT_URI,
+            statements=(MAKE_URIS,),
         ),
         RowRepair(
             table="job_log_files",
