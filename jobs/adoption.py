@@ -188,7 +188,7 @@ ADOPTION = Adoption(
     rows=(
         RowRepair(
             table="job_queue",
-            found="whose job is gone",
+            found="belong to a job that is gone",
             becomes="a job is added for each, CANCELLED and marked as a stub",
             where=_without_job("job_queue"),
             statements=(_stub_jobs("job_queue", "enqueued_at"),),
@@ -196,7 +196,7 @@ ADOPTION = Adoption(
         ),
         RowRepair(
             table="job_log_files",
-            found="whose job is gone",
+            found="belong to a job that is gone",
             becomes="a job is added for each, CANCELLED and marked as a stub",
             where=_without_job("job_log_files"),
             statements=(_stub_jobs("job_log_files", "created_at"),),
@@ -204,22 +204,22 @@ ADOPTION = Adoption(
         ),
         RowRepair(
             table="job_log_files",
-            found="that never expire because nothing says when",
-            becomes="they expire 168 hours after their creation, which was the original's default",
+            found="do not say when they expire",
+            becomes="168 hours after their creation, the original's default",
             where="expires_at IS NULL",
             statements=(LET_EXPIRE,),
             covers=frozenset({"job_log_files.expires_at"}),
         ),
         RowRepair(
             table="job_log_files",
-            found="that have a path where a URI is expected",
-            becomes="they become file: URIs",
+            found="have a path where a URI is expected",
+            becomes="it becomes a file: URI",
             where=WITHOUT_URI,
             statements=(MAKE_URIS,),
         ),
         RowRepair(
             table="job_log_files",
-            found="beside a newer one of the same job",
+            found="stand beside a newer one of the same job",
             becomes="they are kept in the job's metadata, under _repaired and log_files",
             where=OLDER_FILES,
             statements=(KEEP_OLDER_FILES, f"DELETE FROM job_log_files WHERE {OLDER_FILES}"),

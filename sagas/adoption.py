@@ -20,15 +20,28 @@ ADD_STUBS = f"""
       FROM saga_steps WHERE {WITHOUT_SAGA} GROUP BY saga_id
 """
 
+# Head takes the time from the saga where it is missing, and here there is none.
+UNDATED = """
+    occurred_at IS NULL
+    AND NOT EXISTS (SELECT FROM sagas WHERE sagas.id = saga_audit_events.saga_id)
+"""
+
 ADOPTION = Adoption(
     rows=(
         RowRepair(
             table="saga_steps",
-            found="whose saga is gone",
+            found="belong to a saga that is gone",
             becomes="a saga is added for each, CANCELLED and marked as a stub",
             where=WITHOUT_SAGA,
             statements=(ADD_STUBS,),
             covers=frozenset({"saga_steps.saga_steps_saga_id_fkey"}),
+        ),
+        RowRepair(
+            table="saga_audit_events",
+            found="say neither when they happened nor belong to a saga that does",
+            becomes="the time of the adoption",
+            where=UNDATED,
+            statements=(f"UPDATE saga_audit_events SET occurred_at = now() WHERE {UNDATED}",),
         ),
     ),
     relaxed={

@@ -14,7 +14,7 @@ from hodei.schema.adoption.baselines import Baseline, restrict
 from hodei.schema.adoption.obstacles import strange_tables, taken_names
 from hodei.schema.adoption.plan import AppPlan, Ground, Import, Plan
 from hodei.schema.adoption.proofs import Proof, counting, proofs
-from hodei.schema.adoption.repairs import Sorted, Step, StepKind, sort
+from hodei.schema.adoption.repairs import Sorted, Step, StepKind, described, sort
 from hodei.schema.adoption.variants import OlderShape
 from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.catalog.model import Catalog, Relation
@@ -42,7 +42,7 @@ def draw_up(connection: BaseDatabaseWrapper, schema: str, live: Catalog, ground:
         apps.append(comparison.plan())
         obstacles.extend(taken_names(comparison.found.steps, comparison.expected, live))
         obstacles.extend(comparison.rows_in_the_way())
-        left.extend(finding.message for finding in comparison.found.left)
+        left.extend(map(described, comparison.found.left))
     imports, unread = _imports(connection, ground, live)
     ours = {name for catalog in ground.builds.values() for name in catalog.relations}
     histories = {one.history.table for one in imports}
@@ -207,7 +207,7 @@ def _imports(
             found[history.table] = Import(history=history, count=_count(connection, query))
         else:
             unknown[history.table] = (
-                f"Table {history.table} has a layout that is not known, so it is not imported."
+                f"table {history.table}, whose layout is not known, so it is not imported"
             )
     return list(found.values()), [text for name, text in unknown.items() if name not in found]
 

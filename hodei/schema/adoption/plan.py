@@ -57,7 +57,7 @@ class Plan:
     #: Why nothing can be done as things are; full sentences.
     obstacles: tuple[str, ...]
     imports: tuple[Import, ...]
-    #: What is on the baselines' tables, is known to nobody here, and stays; full sentences.
+    #: What is on the baselines' tables, is known to nobody here, and stays; in a few words each.
     left: tuple[str, ...]
     #: Names of tables that are nobody's here, and stay.
     others: tuple[str, ...]

@@ -169,7 +169,18 @@ def _is_validation(statement: str) -> bool:
 
 
 def _message(finding: Finding) -> str:
-    text = finding.message.replace("the migrations make it", "the baseline makes it")
-    return text.replace("no applied migration makes it", "the baseline does not have it").replace(
-        " Its rows are not in this repair.", ""
-    )
+    kind = finding.kind.value.replace("_", " ")
+    if kind.startswith(("missing ", "unexpected ")):
+        how, _space, noun = kind.partition(" ")
+        there = "is missing" if how == "missing" else "is no use any more, or in the way"
+        return f"{noun.capitalize()} {finding.subject} {there}."
+    if finding.kind is FindingKind.RENAMED:
+        return f"{finding.subject} is called {finding.expected} by the baseline."
+    here = " ".join((finding.actual or "none").split())
+    return f"The {kind} of {finding.subject} is not the baseline's. Here: {here}"
+
+
+def described(finding: Finding) -> str:
+    """What is left, in a few words."""
+    noun = finding.kind.value.removeprefix("unexpected_").replace("_", " ")
+    return f"{noun} {finding.subject}"

@@ -20,7 +20,7 @@ from hodei.schema.management.reports import FINE, FOUND, ActionCommand
 from hodei.schema.plan.tokens import wrap
 from hodei.schema.results import SchemaValidationResult
 from hodei.schema.run.progress import Lines
-from hodei.schema.tables import WIDTH, one_line, render, wrap_words
+from hodei.schema.tables import WIDTH, render, wrap_words
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -98,7 +98,7 @@ class Command(ActionCommand):
             database,
             plan,
             progress=Lines(self.stderr),
-            tell=self.stdout.write,
+            tell=lambda line: self.stdout.write("\n".join(wrap_words(line))),
             # Past the wrapper, which would end each part of a line that migrate writes.
             out=self.stdout._out,  # noqa: SLF001
         )
@@ -117,7 +117,7 @@ class Command(ActionCommand):
     def print_plan(self, found: Survey, plan: Plan, database: str) -> None:
         self.stdout.write(f"Database {plan.database!r} (alias {database}), schema {plan.schema}:")
         self.stdout.write("")
-        rows_of_table = [
+        apps = [
             (
                 app.baseline.app,
                 ".".join(app.baseline.last),
@@ -126,49 +126,26 @@ class Command(ActionCommand):
             )
             for app in plan.apps
         ]
-        titles = ("app", "baseline", "tables found", "repairs")
-        self.stdout.write("\n".join(render(titles, rows_of_table)))
+        self.stdout.write("\n".join(render(("app", "baseline", "tables", "repairs"), apps)))
         self.stdout.write("")
-        self.print_differences(plan)
-        for app in plan.apps:
-            for step in app.steps:
-                self.print_step(step)
+        steps = [step for app in plan.apps for step in app.steps if step.statements]
+        if steps:
+            self.stdout.write(
+                "What differs, and the repairs, in this order and in one transaction:"
+            )
+        else:
+            self.stdout.write("Nothing differs from the baselines.")
+        self.stdout.write("")
+        for step in steps:
+            self.print_step(step)
         self.print_rest(found, plan)
 
-    def print_differences(self, plan: Plan) -> None:
-        found = [
-            (
-                finding.kind.value.replace("_", " "),
-                finding.subject,
-                one_line(finding.expected),
-                one_line(finding.actual),
-            )
-            for app in plan.apps
-            for step in app.steps
-            if (finding := step.finding) is not None
-        ]
-        if found:
-            self.stdout.write(
-                "\n".join(render(("difference", "object", "baseline", "here"), found))
-            )
-            self.stdout.write("")
-        if any(step.statements for app in plan.apps for step in app.steps):
-            self.stdout.write("Repairs, in this order and in one transaction:")
-            self.stdout.write("")
-        elif plan.apps:
-            self.stdout.write("Nothing differs from the baselines.")
-            self.stdout.write("")
-
     def print_step(self, step: Step) -> None:
-        if not step.statements:
-            return
-        if step.kind is StepKind.ROWS:
-            message = f"{rows(step.count or 0)} of {step.subject}, {step.message}"
-            self.stdout.write("\n".join(wrap_words(message, "--")))
-            self.stdout.write("")
-            return
-        self.stdout.write("\n".join(wrap_words(step.message, "--")))
-        for statement in step.statements:
+        is_of_rows = step.kind is StepKind.ROWS
+        counted = f"{rows(step.count or 0)} of {step.subject} " if is_of_rows else ""
+        self.stdout.write("\n".join(wrap_words(f"{counted}{step.message}", "--")))
+        # Of rows the sentence says more than the statement, which is long.
+        for statement in () if is_of_rows else step.statements:
             for line in wrap(f"{statement.rstrip().rstrip(';')};", WIDTH):
                 self.stdout.write(line)
         self.stdout.write("")
@@ -185,7 +162,7 @@ class Command(ActionCommand):
             ),
             f"Validated at the end: {', '.join(unproved)}" if unproved else "",
             f"Left as they are, tables of others: {', '.join(plan.others)}" if plan.others else "",
-            *(f"Left as it is: {text}" for text in plan.left),
+            f"Left as they are, on these tables: {'; '.join(plan.left)}" if plan.left else "",
             f"Migrations that follow, as migrate runs them: {found.after}",
         ]
         for line in filter(None, lines):
