@@ -91,7 +91,8 @@ def log_files_without_jobs(database: Migrated) -> None:
     """The first migration was undone, which took the key along, and applied again."""
     database.execute(
         f"""
-        ALTER TABLE job_log_files DROP CONSTRAINT job_log_files_job_id_fkey;
+        ALTER TABLE job_log_files DROP CONSTRAINT IF EXISTS job_log_files_job_id_fkey,
+            DROP CONSTRAINT IF EXISTS job_log_files_job_id_fkey1;
         INSERT INTO job_log_files (job_id, storage_uri, expires_at)
         VALUES ({NOBODY}, 'file:///logs/orphan.log', {BEGINNING})
         """

@@ -6,6 +6,7 @@ Built from the contract, which is the catalog after the five, and from the facts
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def make_table(database: Migrated, name: str, facts: dict[str, Any]) -> None:
     parts += [
         f"CONSTRAINT {one['name']} UNIQUE ({', '.join(one['columns'])})" for one in facts["uniques"]
     ]
-    parts += [f"CONSTRAINT {one['name']} {one['definition']}" for one in facts["checks"]]
+    parts += [f"CONSTRAINT {one['name']} {as_written(one)}" for one in facts["checks"]]
     database.execute(f"CREATE TABLE {name} ({', '.join(parts)})")
     for index in facts["indexes"]:
         if not index["constraint"]:
@@ -57,6 +58,13 @@ def make_table(database: Migrated, name: str, facts: dict[str, Any]) -> None:
             database.execute(
                 f"ALTER SEQUENCE {column['owned_sequence']} OWNED BY {name}.{column['name']}"
             )
+
+
+def as_written(check: dict[str, Any]) -> str:
+    """Every CHECK is a list of values, and is printed by the server in other words."""
+    (column,) = re.findall(r"(\w+)\)?(?:::text)? = ANY", check["definition"])
+    values = ", ".join(f"'{value}'" for value in re.findall(r"'(\w+)'", check["definition"]))
+    return f"CHECK ({column} IN ({values}))"
 
 
 def column_of(column: dict[str, Any]) -> str:
@@ -84,15 +92,22 @@ def tables(database: Migrated) -> set[str]:
 
 
 def rows_of(database: Migrated) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every row of every table of the contract, in its columns, by primary key."""
+    """Every row of every table of the contract, in its columns, by primary key if it has that."""
     found = {}
     for table in REFERENCE.keys() & tables(database):
         facts = REFERENCE[table]
+        there = {
+            name
+            for (name,) in database.rows(
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass", [table]
+            )
+        }
         (primary,) = facts["primary_key"]["columns"]
-        names = ", ".join(column["name"] for column in facts["columns"])
+        by = primary if primary in there else "ctid"
+        names = ", ".join(one["name"] for one in facts["columns"] if one["name"] in there)
         found[table] = dict(
             database.rows(
-                f"SELECT {primary}::text, to_jsonb(t) FROM (SELECT {names} FROM {table}) AS t"
+                f"SELECT {by}::text, (SELECT to_jsonb(t) FROM (SELECT {names}) AS t) FROM {table}"
             )
         )
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db.migrations.loader import MigrationLoader
 
 from hodei.schema.adoption.survey import survey
 from hodei.schema.adoption.transaction import AdoptionTransaction
+from hodei.schema.drift.canonical import canonical
 from hodei.schema.history import read_runs
 from hodei.schema.results import Severity
 from hodei.schema.run.start import migration_run
@@ -45,7 +47,7 @@ TOGETHER = (
         older.steps_without_sagas,
         older.tokens_of_january,
     ),
-    (older.log_files_without_jobs, older.all_eight_by_name),
+    (older.all_eight_by_name, older.log_files_without_jobs),
 )
 
 
@@ -101,6 +103,15 @@ def as_contract(database: Migrated) -> dict[str, Any]:
         for constraint in there["constraints"]:
             constraint["definition"] = constraint["definition"].removesuffix(" NOT VALID")
             constraint["validated"] = True
+        # What has been written anew is printed with its casts and brackets in other places.
+        for one in (
+            *there["constraints"],
+            *facts["constraints"],
+            *there["indexes"],
+            *facts["indexes"],
+        ):
+            text = one["definition"].replace("(", " ").replace(")", " ")
+            one["definition"] = canonical(text)
         there["columns"] = [column for column in there["columns"] if column["name"] in names]
         there["indexes"] = [one for one in there["indexes"] if one["name"] != "idx_tokens_resource"]
         for one in (facts, there):
@@ -122,6 +133,10 @@ def log_uris(database: Migrated) -> list[str]:
 
 def check_rows(before: Rows, after: Rows, *, repaired: set[str]) -> None:
     """Each row is there, and is what it was but for the columns that a rule repairs."""
+    for primary in before["job_queue"].keys() - after["job_queue"].keys():
+        # The place of a job that does not wait is kept in the job.
+        job = after["jobs"][before["job_queue"].pop(primary)["job_id"]]
+        assert job["metadata"]["_repaired"]["queue_entry"]
     for table, rows in before.items():
         assert rows.keys() <= after[table].keys(), table
         for primary, row in rows.items():
@@ -245,7 +260,7 @@ class TestLogFiles:
         assert original.rows(
             "SELECT DISTINCT expires_at - created_at FROM job_log_files "
             "WHERE storage_uri <> 'file:///logs/later.log'"
-        ) == [(__import__("datetime").timedelta(hours=168),)]
+        ) == [(timedelta(hours=168),)]
 
     def test_keep_who_may_read_them(self, original: Migrated) -> None:
         older.log_files_v1(original)
@@ -261,37 +276,22 @@ class TestOrphans:
         older.queue_without_jobs(original)
         older.log_files_without_jobs(original)
 
-        adopt(original)
+        adopt_the_baselines(original)
 
         assert original.rows(
             "SELECT state, attempts, max_attempts, metadata FROM jobs "
             "WHERE metadata -> '_repaired' ? 'stub'"
-        ) == [
-            (
-                "CANCELLED",
-                0,
-                0,
-                {
-                    "_repaired": {
-                        "stub": True,
-                        "queue_entry": {
-                            "priority": 7,
-                            "enqueued_at": "2026-01-01T00:00:00+00:00",
-                        },
-                    }
-                },
-            )
-        ]
+        ) == [("CANCELLED", 0, 0, {"_repaired": {"stub": True}})]
         assert "file:///logs/orphan.log" in log_uris(original)
 
     def test_steps_get_a_saga(self, original: Migrated) -> None:
         older.steps_without_sagas(original)
 
-        adopt(original)
+        adopt_the_baselines(original)
 
         assert original.rows(
-            "SELECT DISTINCT state, outcome FROM sagas WHERE metadata -> '_repaired' ? 'stub'"
-        ) == [("CANCELLED", "CANCELLED")]
+            "SELECT DISTINCT state FROM sagas WHERE metadata -> '_repaired' ? 'stub'"
+        ) == [("CANCELLED",)]
         assert original.value("SELECT count(*) FROM saga_steps") == 21
 
 
@@ -299,8 +299,9 @@ class TestSqlx:
     def test_its_rows_are_in_the_history_once(self, original: Migrated) -> None:
         older.both_sqlx_tables(original)
 
-        adopt(original)
-        adopt(original)
+        for _ in range(2):
+            adopt_the_baselines(original)
+            original.execute("TRUNCATE django_migrations")
 
         runs = [run for run in read_runs(original.alias) if run.event == "import"]
         told = {run.name: run for run in runs}
@@ -319,9 +320,9 @@ class TestSqlx:
     def test_a_layout_that_is_not_known_is_left(self, original: Migrated) -> None:
         original.execute("CREATE TABLE _sqlx_migrations (version text)")
 
-        said = adopt(original)
+        assert "table _sqlx_migrations, whose layout is not known" in adopt(original, dry_run=True)
+        adopt_the_baselines(original)
 
-        assert "_sqlx_migrations, whose layout is not known" in said
         assert not [run for run in read_runs(original.alias) if run.event == "import"]
 
 
@@ -331,7 +332,8 @@ class TestWhatIsNotOurs:
         older.tokens_of_january(original)
         original.execute("CREATE INDEX of_a_person ON jobs (error_message)")
 
-        said = adopt(original)
+        said = adopt(original, dry_run=True)
+        adopt_the_baselines(original)
 
         assert "Left as they are, tables of others: domain_events" in said
         assert "index jobs.of_a_person" in said
