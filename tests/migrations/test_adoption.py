@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
-from django.db.migrations.loader import MigrationLoader
 
+from hodei.schema.adoption.service import adopt_baselines
 from hodei.schema.adoption.survey import survey
-from hodei.schema.adoption.transaction import AdoptionTransaction
 from hodei.schema.drift.canonical import canonical
 from hodei.schema.history import read_runs
 from hodei.schema.results import Severity
@@ -81,15 +79,9 @@ def adopt(database: Migrated, **options: Any) -> str:
 
 def adopt_the_baselines(database: Migrated) -> None:
     """The transaction of an adoption alone: nothing runs before or after it."""
-    found = survey(database.alias)
-    assert found.plan is not None
-    assert found.ground is not None
-    assert found.plan.obstacles == ()
-    connection: Any = connections[database.alias]
     with migration_run(database.alias, command="test") as run:
-        AdoptionTransaction(
-            connection, run, MigrationLoader(connection), agreed=found.plan, ground=found.ground
-        ).carry_out(retries=0)
+        found = survey(database.alias)
+        adopt_baselines(database.alias, run, found, found.plan, retries=0)
 
 
 def as_contract(database: Migrated) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def sort(
     for finding in findings:
         if finding.kind is FindingKind.NOT_VALID:
             unproved.append(finding)
-        elif _is_left(finding, expected, live, adoption):
+        elif _is_left(finding, findings, expected, live, adoption):
             left.append(finding)
         else:
             statements = tuple(_statements(finding, expected, live))
@@ -106,7 +106,13 @@ def sort(
     return Sorted(steps=tuple(steps), unproved=tuple(unproved), left=tuple(left))
 
 
-def _is_left(finding: Finding, expected: Catalog, live: Catalog, adoption: Adoption) -> bool:
+def _is_left(
+    finding: Finding,
+    findings: Sequence[Finding],
+    expected: Catalog,
+    live: Catalog,
+    adoption: Adoption,
+) -> bool:
     if finding.kind is FindingKind.STORAGE_PARAMETERS:
         return True
     if not finding.kind.value.startswith("unexpected_"):
@@ -119,13 +125,32 @@ def _is_left(finding: Finding, expected: Catalog, live: Catalog, adoption: Adopt
     if finding.object in names:
         return False
     if finding.kind is not FindingKind.UNEXPECTED_INDEX:
-        return True
+        return not _is_replaced(finding, findings, wanted, live.relations[table])
     index = next(one for one in live.relations[table].indexes if one.name == finding.object)
     keys = f"({', '.join(key.text for key in index.keys)})"
     return index.unique or not adoption.obsolete_indexes.get(table, frozenset()) & {
         index.name,
         keys,
     }
+
+
+def _is_replaced(
+    finding: Finding, findings: Sequence[Finding], wanted: Relation, actual: Relation
+) -> bool:
+    """Whether a constraint does what a missing one is to do, in another way: it is on the same
+    columns. A table has one primary key, so that any other one is replaced."""
+    has = next((one for one in actual.constraints if one.name == finding.object), None)
+    missing = {
+        one.object
+        for one in findings
+        if one.table == wanted.name and one.kind.value.startswith("missing_")
+    }
+    return has is not None and any(
+        one.name in missing
+        and one.type == has.type
+        and (one.type == "p" or set(one.columns) == set(has.columns))
+        for one in wanted.constraints
+    )
 
 
 def _statements(finding: Finding, expected: Catalog, live: Catalog) -> Iterator[str]:

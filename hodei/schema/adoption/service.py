@@ -68,7 +68,7 @@ def adopt(
         found = survey(using)
         try:
             if found.plan is not None:
-                _adopt(using, run, found, agreed, out=out, retries=lock_retries)
+                adopt_baselines(using, run, found, agreed, out=out, retries=lock_retries)
                 said(_told(found.plan))
             _migrate(using, out)
         except (SchemaError, CommandError):
@@ -81,15 +81,19 @@ def adopt(
         return _finish(using, said)
 
 
-def _adopt(
+def adopt_baselines(
     using: str,
     run: MigrationRun,
     found: Survey,
     agreed: Plan | None,
     *,
-    out: Any,
-    retries: int,
+    out: Any = None,
+    retries: int = conf.LOCK_RETRIES,
 ) -> None:
+    """What the baselines depend on, by ``migrate``, and then their one transaction; no more.
+
+    ``found`` is the survey under the run's lock. Raises as ``adopt`` does.
+    """
     if found.plan is None or found.ground is None:
         return
     if found.plan.obstacles:

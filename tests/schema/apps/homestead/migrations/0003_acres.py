@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 
@@ -11,7 +10,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField("Plot", "acres", models.IntegerField(null=True)),
         migrations.RemoveConstraint("Plot", "plots_kind_check"),
-        AddConstraintNotValid(
+        migrations.AddConstraint(
             "Plot",
             models.CheckConstraint(
                 condition=models.Q(kind__in=["FIELD", "WOOD", "POND"]), name="plots_kind_check"
