@@ -68,8 +68,12 @@ LOG_FILES_V1 = OlderShape(
     "its creation",
     columns=frozenset({"job_id", "file_path", "created_at", "expires_at"}),
     convert=convert_log_files,
-    reading="SELECT gen_random_uuid() AS id, job_id, file_path AS storage_uri, "
-    "0::bigint AS size_bytes, 0 AS entry_count, created_at, expires_at FROM job_log_files",
+    reading={
+        "id": "gen_random_uuid()",
+        "storage_uri": "file_path",
+        "size_bytes": "0::bigint",
+        "entry_count": "0",
+    },
 )
 
 

@@ -137,20 +137,22 @@ class Comparison:
     def _shown(self) -> Iterator[tuple[str, str]]:
         """How a table is read in the baseline's columns while it does not have them."""
         for name, wanted in self.expected.relations.items():
-            if name in self._shapes:
-                yield name, self._shapes[name].shape.reading
-                continue
             has = self.own.relations.get(name)
             there = {column.name for column in has.columns} if has else set()
-            missing = ", ".join(
-                f"NULL::{column.type} AS {quoted(column.name)}"
+            nothing = {
+                column.name: f"NULL::{column.type}"
                 for column in wanted.columns
                 if column.name not in there
+            }
+            converted = dict(self._shapes[name].shape.reading) if name in self._shapes else {}
+            added = ", ".join(
+                f"{expression} AS {quoted(column)}"
+                for column, expression in {**nothing, **converted}.items()
             )
             if has is None:
-                yield name, f"SELECT {missing} WHERE false"
-            elif missing:
-                yield name, f"SELECT *, {missing} FROM {quoted(name)}"
+                yield name, f"SELECT {added} WHERE false"
+            elif added:
+                yield name, f"SELECT *, {added} FROM {quoted(name)}"
 
     def _steps(self) -> Iterator[Step]:
         for name, shaped in sorted(self._shapes.items()):

@@ -27,9 +27,9 @@ class OlderShape:
     #: From the table as it is: the statements that convert it, and the table as it is after them.
     #: What differs from the baseline then is repaired as everywhere.
     convert: Callable[[Relation], tuple[tuple[str, ...], Relation]]
-    #: A SELECT that shows the older table in the columns of the new one, for counting rows before
-    #: anything is touched.
-    reading: str
+    #: The columns that it has only when it is converted, each as SQL from those it has now: rows
+    #: are counted in them before anything is touched.
+    reading: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

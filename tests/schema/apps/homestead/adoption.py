@@ -23,7 +23,7 @@ ADOPTION = Adoption(
             becomes="they are called names",
             columns=frozenset({"title"}),
             convert=name_them,
-            reading="SELECT id, title AS name, kind, size FROM plots",
+            reading={"name": "title"},
         ),
     ),
     rows=(
