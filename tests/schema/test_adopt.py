@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,13 +19,16 @@ from django.db import connections
 from hodei.schema.adoption import service
 from hodei.schema.adoption.shapes import is_wider, reasons
 from hodei.schema.adoption.survey import survey
+from hodei.schema.adoption.transaction import RepairFailed
 from hodei.schema.catalog.model import Column, Constraint, Relation
 from hodei.schema.history import INTERRUPTED, read_runs
+from hodei.schema.results import FindingKind
 from hodei.schema.run.failures import MigrationBlocked, MigrationFailed
 from hodei.schema.run.start import migration_run
 from hodei.schema.service import MigrationService
 from hodei.schema.stakes import TablesBusy
 from tests.databases import new_database
+from tests.schema.apps.homestead import adoption
 from tests.schema.conftest import Run, run_forks
 from tests.schema.forks import KILLED
 
@@ -666,63 +670,99 @@ class TestChangedMeanwhile:
 
 
 class TestFailure:
-    def test_of_a_repair_undoes_all(self, homestead: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        from tests.schema.apps.homestead.adoption import ADOPTION
+    """Of what an app says in its adoption, and of what others do at the wrong moment."""
 
-        rule = ADOPTION.rows[0]
-        broken = type(rule)(
-            table=rule.table,
-            found=rule.found,
-            becomes=rule.becomes,
-            where=rule.where,
-            statements=("UPDATE fences SET length = 1 / 0 WHERE length IS NULL",),
-            covers=rule.covers,
-        )
-        monkeypatch.setattr(
-            "tests.schema.apps.homestead.adoption.ADOPTION", type(ADOPTION)(rows=(broken,))
-        )
+    @pytest.fixture
+    def say(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+        """A function that changes what homestead says."""
+
+        def change(**changes: Any) -> None:
+            monkeypatch.setattr(adoption, "ADOPTION", replace(adoption.ADOPTION, **changes))
+
+        return change
+
+    def test_of_a_repair_undoes_all(self, homestead: str, say: Callable[..., None]) -> None:
+        (rule,) = adoption.ADOPTION.rows
+        say(rows=(replace(rule, statements=("UPDATE fences SET length = 1 / 0",)),))
         execute(
             homestead,
             "ALTER TABLE fences ALTER length DROP NOT NULL; UPDATE fences SET length = NULL; "
             "ALTER TABLE plots DROP COLUMN size",
         )
+        before = traces(homestead)
         plan = survey(homestead).plan
 
         with pytest.raises(MigrationFailed, match="division by zero") as caught:
             service.adopt(homestead, plan)
 
         assert caught.value.exit_code == 5
+        assert {one for one in before if one not in traces(homestead)} == set()
         assert "size" not in {row[1] for row in traces(homestead) if row[0] == "plots"}
         (run,) = read_runs(homestead, app="homestead")
-        assert run.outcome == "failed"
+        assert (run.outcome, run.sqlstate) == ("failed", "22012")
         assert "have no length" in str(run.operation)
 
-    def test_a_repair_that_repairs_nothing_is_noticed(
-        self, homestead: str, monkeypatch: pytest.MonkeyPatch
+    def test_a_conversion_that_converts_nothing_is_noticed(
+        self, homestead: str, say: Callable[..., None]
     ) -> None:
+        (shape,) = adoption.ADOPTION.older_shapes
+        say(older_shapes=(replace(shape, convert=lambda table: ((), shape.convert(table)[1])),))
         execute(homestead, "ALTER TABLE plots RENAME name TO title")
-        shape = __import__(
-            "tests.schema.apps.homestead.adoption", fromlist=["ADOPTION"]
-        ).ADOPTION.older_shapes[0]
-        monkeypatch.setattr(
-            type(shape),
-            "convert",
-            property(lambda _self: lambda table: ((), _renamed(table))),
-            raising=False,
-        )
         plan = survey(homestead).plan
 
-        with pytest.raises(service.SchemaError) as caught:
+        with pytest.raises(RepairFailed, match=r"Column plots\.name is missing") as caught:
             service.adopt(homestead, plan)
 
         assert caught.value.exit_code == 5
         assert "title" in {row[1] for row in traces(homestead) if row[0] == "plots"}
 
+    def test_rows_that_an_app_wrongly_took_care_of_are_told_at_the_end(
+        self, homestead: str, say: Callable[..., None]
+    ) -> None:
+        execute(homestead, REASONS["1 row of fences point at no row of plots (plot_id)"])
+        found = survey(homestead).plan
+        assert found is not None
+        key = next(
+            step.subject
+            for step in found.apps[0].steps
+            if step.finding and step.finding.kind is FindingKind.MISSING_FOREIGN_KEY
+        )
+        (rule,) = adoption.ADOPTION.rows
+        say(rows=(replace(rule, where="false", covers=frozenset({key})),))
 
-def _renamed(table: Relation) -> Relation:
-    from tests.schema.apps.homestead.adoption import name_them
+        code, said = adopt(homestead)
 
-    return name_them(table)[1]
+        assert code == 1
+        assert f"The database is adopted and migrated, but {key} is not valid" in said
+        execute(homestead, "DELETE FROM fences WHERE plot_id = 99")
+        code, said = adopt(homestead)
+        assert code == 0
+        assert f"Validated {key}." in said
+
+    def test_a_table_locked_at_the_end_is_told(
+        self,
+        homestead: str,
+        another: psycopg.Connection[Any],
+        settings: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        settings.HODEI_SCHEMA_LOCK_TIMEOUT = 0.1
+        execute(homestead, CASCADE)
+        finish = service._finish
+
+        def late(*words: Any) -> Any:
+            another.execute("BEGIN; LOCK TABLE fences IN SHARE MODE")
+            return finish(*words)
+
+        monkeypatch.setattr(service, "_finish", late)
+
+        code, said = adopt(homestead)
+
+        another.execute("ROLLBACK")
+        assert code == 4
+        assert "another session has locked fences" in said
+        monkeypatch.undo()
+        assert adopt(homestead)[0] == 0
 
 
 OWNED = """

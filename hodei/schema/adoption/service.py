@@ -27,6 +27,7 @@ from hodei.schema.adoption.transaction import AdoptionRefused, AdoptionTransacti
 from hodei.schema.connection import connection_errors
 from hodei.schema.errors import SchemaError
 from hodei.schema.results import Finding, FindingKind, SchemaValidationResult
+from hodei.schema.run.failures import is_blocked, sqlstate_of
 from hodei.schema.run.progress import Progress
 from hodei.schema.run.start import migration_run
 from hodei.schema.validation import validate
@@ -39,6 +40,12 @@ _VIOLATION = "23"
 
 class RowsUnfit(SchemaError):  # noqa: N818  (it reads as the fact it states)
     """Everything is adopted and migrated, but for a constraint that old rows break."""
+
+
+class NotValidated(SchemaError):  # noqa: N818
+    """Everything is adopted and migrated, and a table was locked when its rows were to be read."""
+
+    exit_code = 4
 
 
 def adopt(
@@ -135,14 +142,7 @@ def _finish(using: str, tell: Callable[[str], None]) -> SchemaValidationResult:
                 for statement in finding.repair:
                     cursor.execute(statement)
         except Error as error:
-            if not str(getattr(error.__cause__, "sqlstate", "")).startswith(_VIOLATION):
-                raise
-            words = " ".join(str(error).split())
-            raise RowsUnfit(
-                f"The database is adopted and migrated, but rows of {finding.table} break "
-                f'{finding.object} ("{words}"), which holds for new ones alone. Correct them and '
-                "run again."
-            ) from error
+            raise (_why_unread(finding, error) or error) from error
         tell(f"Validated {finding.subject}.")
     return validate(using) if unread else result
 
@@ -151,6 +151,22 @@ def _unread(result: SchemaValidationResult) -> list[Finding]:
     found = [one for one in result.findings if one.kind is FindingKind.NOT_VALID]
     ours = tables_of(labels()) if found else set()
     return [one for one in found if one.table in ours]
+
+
+def _why_unread(finding: Finding, error: Error) -> SchemaError | None:
+    words = " ".join(str(error).split())
+    state = f'The database is adopted and migrated, but {finding.subject} is not valid ("{words}")'
+    if is_blocked(error):
+        return NotValidated(
+            f"{state}: another session has locked {finding.table}. It holds for new rows; run "
+            "again for the old ones."
+        )
+    if str(sqlstate_of(error)).startswith(_VIOLATION):
+        return RowsUnfit(
+            f"{state}: old rows of {finding.table} break it. It holds for new ones; correct the "
+            "old ones and run again."
+        )
+    return None
 
 
 def _told(plan: Plan) -> str:
