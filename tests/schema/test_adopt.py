@@ -702,15 +702,26 @@ class TestFailure:
         assert (run.outcome, run.sqlstate) == ("failed", "22012")
         assert "have no length" in str(run.operation)
 
-    def test_a_conversion_that_converts_nothing_is_noticed(
+    def test_a_conversion_that_is_not_what_it_says_is_noticed(
         self, homestead: str, say: Callable[..., None]
     ) -> None:
         (shape,) = adoption.ADOPTION.older_shapes
-        say(older_shapes=(replace(shape, convert=lambda table: ((), shape.convert(table)[1])),))
-        execute(homestead, "ALTER TABLE plots RENAME name TO title")
+
+        def convert(table: Relation) -> tuple[tuple[str, ...], Relation]:
+            statements, made = shape.convert(table)
+            columns = (
+                replace(one, default="1") if one.name == "size" else one for one in made.columns
+            )
+            return statements, replace(made, columns=tuple(columns))
+
+        say(older_shapes=(replace(shape, convert=convert),))
+        execute(
+            homestead,
+            "ALTER TABLE plots RENAME name TO title; ALTER TABLE plots ALTER size DROP DEFAULT",
+        )
         plan = survey(homestead).plan
 
-        with pytest.raises(RepairFailed, match=r"Column plots\.name is missing") as caught:
+        with pytest.raises(RepairFailed, match=r"The default of plots\.size is not the") as caught:
             service.adopt(homestead, plan)
 
         assert caught.value.exit_code == 5
