@@ -13,6 +13,7 @@ Where things are:
 - ``plan``        what ``migrate`` would do, and what that may cost
 - ``catalog``, ``replay``, ``drift``, ``validation``  what there is, against what there should be
 - ``readiness``, ``health``, ``waiting``  the same question, asked often and cheaply
+- ``adoption``    tables that others have made, taken over
 - ``service``     the use cases; ``results`` are the values they return
 - ``checksums``   a migration's fingerprint; ``sources`` finds its text
 - ``tables``, ``suggestions``, ``management.reports``  what the commands print, and how they end
