@@ -216,7 +216,7 @@ def adopt_the_baselines(alias: str) -> None:
 
 
 def told(out: io.StringIO) -> str:
-    return " ".join(out.getvalue().replace("\n--", "\n").replace("\n-", "\n").split())
+    return " ".join(out.getvalue().replace("\n--", "\n").split())
 
 
 def traces(alias: str) -> list[tuple[Any, ...]]:

@@ -172,5 +172,5 @@ class Command(ActionCommand):
         self.stdout.write("")
         self.stderr.write("This database cannot be adopted as it is, and nothing was changed:")
         for text in plan.obstacles:
-            for line in wrap_words(text, "-"):
-                self.stderr.write(line)
+            lines = "\n".join(wrap_words(text, " "))
+            self.stderr.write(f"-{lines[1:]}")
