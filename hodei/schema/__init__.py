@@ -14,6 +14,7 @@ Where things are:
 - ``catalog``, ``replay``, ``drift``, ``validation``  what there is, against what there should be
 - ``reset``       the emergency: the schema of some apps dropped and built again
 - ``readiness``, ``health``, ``waiting``  the same question, asked often and cheaply
+- ``adoption``    tables that others have made, taken over
 - ``browsing``    the history page by page; ``admin`` shows all of this in Django's admin
 - ``service``     the use cases; ``results`` are the values they return
 - ``checksums``   a migration's fingerprint; ``sources`` finds its text

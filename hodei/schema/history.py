@@ -35,8 +35,18 @@ logger = logging.getLogger(__name__)
 TABLE = "schema_migration_runs"
 
 #: What a row tells of: a migration that ran, one that was only recorded, an edit that is meant, one
-#: whose app's schema was dropped as a whole.
+#: whose app's schema was dropped as a whole, a baseline whose tables others had made, and a row of
+#: the bookkeeping of those others.
 RAN, FAKED, ACCEPTED, RESET = "run", "fake", "accept", "reset"
+ADOPTED, IMPORTED = "adopt", "import"
+
+_OUTCOMES = {
+    FAKED: "faked",
+    ACCEPTED: "accepted",
+    RESET: "reset",
+    ADOPTED: "adopted",
+    IMPORTED: "imported",
+}
 
 INTERRUPTED = "Interrupted: the process that ran it ended before it could say how it went."
 ROLLED_BACK = "Rolled back: a later step of the same transaction failed."
@@ -77,8 +87,9 @@ CREATE INDEX IF NOT EXISTS schema_migration_runs_recorded_idx ON {table} (id) WH
 COMMENT ON TABLE {table} IS
     'Every attempt to apply, unapply or fake a migration, recorded by hodei.schema';
 COMMENT ON COLUMN {table}.batch IS 'The same for all that one command did';
-COMMENT ON COLUMN {table}.event IS 'run, fake (recorded only), accept (an edit that is meant) or '
-    'reset (undone with all of its app)';
+COMMENT ON COLUMN {table}.event IS
+    'run, fake (recorded only), accept (an edit that is meant), reset (undone with all of its app), '
+    'adopt (made by others), import (of their bookkeeping)';
 COMMENT ON COLUMN {table}.success IS 'NULL while it runs; for ever if the server died with it'
 """
 
@@ -130,12 +141,12 @@ class Run:
 
     @property
     def outcome(self) -> str:
-        """One word: running, ok, faked, accepted, reset, failed or interrupted."""
+        """One word: running, ok, faked, accepted, reset, adopted, imported, failed or interrupted."""
         if self.success is None:
             return "running"
         if not self.success:
             return "interrupted" if self.error == INTERRUPTED else "failed"
-        return {FAKED: "faked", ACCEPTED: "accepted", RESET: "reset"}.get(self.event, "ok")
+        return _OUTCOMES.get(self.event, "ok")
 
     def result(self) -> MigrationResult:
         return MigrationResult(
@@ -223,6 +234,46 @@ class History:
                 "event = %s, duration_ms = %s WHERE id = %s",
                 [event, duration_ms, run],
             )
+
+    def imported(self, connection: DatabaseWrapper, source: str, rows: str) -> int:
+        """Copy what another tool has recorded of its own, once; returns how many were new.
+
+        ``rows`` is SQL that gives name, started_at, success, duration_ms and checksum, in the order
+        in which they are to stand. Who ran them is not known. Joins the caller's transaction.
+        """
+        literal = rows.replace("%", "%%")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                INSERT INTO {self._table} (batch, event, app, name, direction, started_at,
+                    finished_at, duration_ms, success, error, checksum, database_user, os_user,
+                    host, command, release, hodei_version, django_version, reason)
+                SELECT %(batch)s, %(event)s, %(source)s, found.name, 'forward', found.at,
+                       found.at + coalesce(found.duration_ms, 0) * interval '1 ms',
+                       found.duration_ms, found.success,
+                       CASE WHEN NOT found.success THEN %(failed)s END, found.checksum,
+                       '', '', '', %(command)s, '', '', '', %(reason)s
+                  FROM (SELECT name, coalesce(success, true) AS success, checksum,
+                               CASE WHEN duration_ms >= 0 THEN duration_ms::bigint END
+                                   AS duration_ms,
+                               -- Python has no infinity, nor years of five digits.
+                               CASE WHEN started_at BETWEEN '0001-01-02' AND '9999-12-30'
+                                    THEN started_at ELSE now() END AS at
+                          FROM ({literal}) AS theirs) AS found
+                 WHERE NOT EXISTS (SELECT FROM {self._table} known
+                                    WHERE known.event = %(event)s AND known.app = %(source)s
+                                      AND known.name = found.name)
+                """,
+                {
+                    "batch": self._origin["batch"],
+                    "command": self._origin["command"],
+                    "event": IMPORTED,
+                    "source": source,
+                    "failed": f"Recorded as failed in {source}.",
+                    "reason": f"Imported from {source}, with its time, checksum and duration.",
+                },
+            )
+            return int(cursor.rowcount)
 
     def failed(
         self,

@@ -41,6 +41,23 @@ def elide(text: str, width: int) -> str:
     return text[: kept - tail] + _ELLIPSIS[: width - kept] + (text[-tail:] if tail else "")
 
 
+def one_line(text: str | None) -> str:
+    """As a cell; a dash for what there is none of."""
+    return "-" if text is None else " ".join(text.split())
+
+
+def wrap_words(text: str, prefix: str = "") -> list[str]:
+    """Lines of at most the table's width, each with the prefix; what is longer stays whole."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    lines, line = [], prefix
+    for word in printable.split():
+        if line != prefix and len(line) + len(word) >= WIDTH:
+            lines.append(line)
+            line = prefix
+        line += f" {word}" if line else word
+    return [*lines, line]
+
+
 def _printable(text: str) -> str:
     # What a database holds may be anything; a terminal would obey its control characters.
     return "".join(letter if letter.isprintable() else "?" for letter in text)

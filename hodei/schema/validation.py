@@ -110,7 +110,7 @@ def snapshot(
 
 
 def _live(connection: BaseDatabaseWrapper) -> tuple[str, Catalog]:
-    with _busy(), never_kept(connection):
+    with busy(), never_kept(connection):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SELECT current_schema()")
@@ -157,7 +157,8 @@ def _unmanaged_tables() -> set[str]:
 
 
 @contextmanager
-def _busy() -> Iterator[None]:
+def busy() -> Iterator[None]:
+    """Raise CatalogBusy where the catalog is read behind a lock that is not let go."""
     try:
         yield
     except Error as error:

@@ -21,6 +21,29 @@ APPS = "tests.schema.apps"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def run_forks(
+    *words: str, apps: tuple[str, ...], lines: list[str], database: dict[str, Any]
+) -> list[Any]:
+    """Run ``tests.schema.forks`` with these apps on such a database, and return what it tells."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.schema.forks", *words],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.schema.settings_alone",
+            "SCHEMA_TEST_DATABASES": json.dumps({"default": database}),
+            "SCHEMA_TEST_APPS": " ".join(f"{APPS}.{name}" for name in apps),
+        },
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 @pytest.fixture
 def database(django_db_blocker: Any) -> Iterator[dict[str, Any]]:
     """An empty database, in Django's terms."""

@@ -3,6 +3,8 @@
     python -m tests.schema.forks together N     for each name on stdin: N at once on that database
     python -m tests.schema.forks crash          for each "NAME POINT": one that is killed there
 
+With another word, ``adopt``, they run ``schema_adopt`` in its place.
+
 One line of JSON for each line of input. The databases are those of ``tests.schema.settings_alone``
 under other names. A point is the moment before or after an exchange with the server: each
 statement, each commit, each record, over any connection of the main thread, counted from 0; a
@@ -21,6 +23,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+Work = Callable[[str], None]
+
 KILLED = -signal.SIGKILL
 
 
@@ -30,40 +34,41 @@ def main(words: list[str]) -> None:
     django.setup()
     for line in sys.stdin:
         fields = line.split()
+        work = adopt if "adopt" in words else migrate
         if words[0] == "together":
-            told: Any = together(fields[0], int(words[1]))
+            told: Any = together(fields[0], int(words[1]), work)
         else:
-            told = crash(fields[0], int(fields[1]))
+            told = crash(fields[0], int(fields[1]), work)
         sys.stdout.write(f"{json.dumps(told)}\n")
         sys.stdout.flush()
 
 
-def together(name: str, number: int) -> list[dict[str, Any]]:
+def together(name: str, number: int, work: Work) -> list[dict[str, Any]]:
     """Start them, let them go at the same moment, and return how each has ended."""
     gate, opened = os.pipe()
     children = []
     for _ in range(number):
 
-        def wait_and_migrate() -> None:
+        def wait_and_work() -> None:
             os.close(opened)
             os.read(gate, 1)  # returns when the parent closes the other end
-            migrate(name)
+            work(name)
 
-        children.append(fork(wait_and_migrate))
+        children.append(fork(wait_and_work))
     os.close(opened)
     os.close(gate)
     return [end_of(child) for child in children]
 
 
-def crash(name: str, point: int) -> dict[str, Any]:
+def crash(name: str, point: int, work: Work) -> dict[str, Any]:
     """Run one that is killed at this point, and then another one to its end."""
 
     def die() -> None:
         count = instrument(point)
-        migrate(name)
+        work(name)
         sys.stdout.write(f"{count()}")
 
-    return {"killed": end_of(fork(die)), "after": end_of(fork(lambda: migrate(name)))}
+    return {"killed": end_of(fork(die)), "after": end_of(fork(lambda: work(name)))}
 
 
 def instrument(point: int) -> Callable[[], int]:
@@ -94,6 +99,14 @@ def migrate(name: str) -> None:
 
     connections.settings["default"]["NAME"] = name
     call_command("migrate", interactive=False, verbosity=1, stdout=io.StringIO())
+
+
+def adopt(name: str) -> None:
+    from django.core.management import call_command
+    from django.db import connections
+
+    connections.settings["default"]["NAME"] = name
+    call_command("schema_adopt", interactive=False, stdout=io.StringIO())
 
 
 def fork(work: Callable[[], None]) -> tuple[int, int]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +17,8 @@ import pytest
 
 from hodei.schema.history import INTERRUPTED
 from tests.databases import new_database
-from tests.processes import ROOT, eventually
+from tests.processes import eventually
+from tests.schema.conftest import run_forks
 from tests.schema.forks import KILLED
 
 pytestmark = pytest.mark.process
@@ -56,23 +55,7 @@ def forks() -> Forks:
     """A function that runs ``tests.schema.forks`` and returns what it tells."""
 
     def run(*words: str, lines: list[str], database: dict[str, Any]) -> list[Any]:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "tests.schema.forks", *words],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": "tests.schema.settings_alone",
-                "SCHEMA_TEST_DATABASES": json.dumps({"default": database}),
-                "SCHEMA_TEST_APPS": " ".join(f"tests.schema.apps.{name}" for name in APPS),
-            },
-            input="\n".join(lines),
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return run_forks(*words, apps=APPS, lines=lines, database=database)
 
     return run
 

@@ -11,8 +11,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
-from operator import attrgetter
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed
@@ -102,28 +101,59 @@ def replay(
     of it outlives this call, or the process. ``watch`` is called after the migrations of one app
     that follow each other, with its label and the name of the scratch schema. Raises ReplayFailed.
     """
-    migrations = [loader.graph.nodes[key] for key in applied_plan(loader)]
-    _refuse_many(_count_models(migrations))
     notes = Notes()
-    with never_kept(connection):
-        set_timeouts(connection)
-        guard = Guard(connection)
+    with _scratch(connection) as guard:
         with connection.execute_wrapper(guard.send):
-            state = ProjectState(real_apps=loader.unmigrated_apps)
-            for app, theirs in groupby(migrations, key=attrgetter("app_label")):
-                for migration in theirs:
-                    with _failures(str(migration)):
-                        twin = twin_of(migration, notes, guard.check)
-                        with connection.schema_editor(atomic=migration.atomic) as editor:
-                            state = twin.apply(state, editor)
-                        guard.check(str(migration))
-                if watch is not None:
+            plan = applied_plan(loader)
+            following = [app for app, _ in plan[1:]]
+            played = _played(guard, loader, plan, notes)
+            for (app, _), after in zip_longest(played, following):
+                if watch is not None and app != after:
                     watch(app, guard.schema)
             with _failures("the tables of apps without migrations"):
                 synchronise(connection, loader, live_tables)
         catalog = read_catalog(connection, guard.schema)
     extensions = tuple(sorted(notes.extensions))
     return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
+
+
+def replay_each(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, migrations: Sequence[MigrationKey]
+) -> list[tuple[MigrationKey, Catalog]]:
+    """Build these migrations, applied or not, and read what there is after each of them.
+
+    In an order in which they can run. Otherwise as ``replay``.
+    """
+    notes = Notes()
+    found = []
+    with _scratch(connection) as guard, connection.execute_wrapper(guard.send):
+        for key in _played(guard, loader, migrations, notes):
+            catalog = read_catalog(connection, guard.schema)
+            found.append((key, replace(catalog, extensions=tuple(sorted(notes.extensions)))))
+    return found
+
+
+@contextmanager
+def _scratch(connection: BaseDatabaseWrapper) -> Iterator[Guard]:
+    with never_kept(connection):
+        set_timeouts(connection)
+        yield Guard(connection)
+
+
+def _played(
+    guard: Guard, loader: MigrationLoader, keys: Sequence[MigrationKey], notes: Notes
+) -> Iterator[MigrationKey]:
+    """Run the twins, one after the other; yields after each."""
+    migrations = [loader.graph.nodes[key] for key in keys]
+    _refuse_many(_count_models(migrations))
+    state = ProjectState(real_apps=loader.unmigrated_apps)
+    for key, migration in zip(keys, migrations, strict=True):
+        with _failures(str(migration)):
+            twin = twin_of(migration, notes, guard.check)
+            with guard.connection.schema_editor(atomic=migration.atomic) as editor:
+                state = twin.apply(state, editor)
+            guard.check(str(migration))
+        yield key
 
 
 class Guard:

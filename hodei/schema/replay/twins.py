@@ -81,7 +81,7 @@ def _refuse_reaching(statement: str, words: Sequence[Token]) -> None:
 
 def _without(statement: str, words: Sequence[Token]) -> str:
     for word in reversed(words):
-        statement = statement[: word.start] + statement[word.end :]
+        statement = statement[: word.start] + statement[word.end :].removeprefix(" ")
     return statement
 
 

@@ -190,15 +190,20 @@ class MigrationRun:
         self._rows.extend(rows)
 
     def attempts(
-        self, migration: Migration, direction: Direction, once: Callable[[Attempt], _T]
+        self,
+        migration: Migration,
+        direction: Direction,
+        once: Callable[[Attempt], _T],
+        *,
+        event: str = history.RAN,
     ) -> _T:
         """Run ``once`` as a recorded attempt, and again while it is only for want of a lock."""
         checksum = checksum_of(migration)
         number = 0
         while True:
             number += 1
-            row = self._started(migration, direction, checksum, number)
-            attempt = self._attempt(migration, direction, checksum, number, row)
+            row = self._started(migration, direction, checksum, number, event)
+            attempt = self._attempt(migration, direction, checksum, number, row=row, event=event)
             try:
                 outcome = once(attempt)
             except BaseException as error:
@@ -211,6 +216,10 @@ class MigrationRun:
                 self._rows.append(row)
                 self._finished(attempt)
                 return outcome
+
+    def imported(self, source: str, rows: str) -> int:
+        """Copy what another tool has recorded; see ``History.imported``. Joins the transaction."""
+        return self._records.imported(self._connection, source, rows)
 
     def statement(
         self,
@@ -258,13 +267,20 @@ class MigrationRun:
                 self._timeouts.restore()
 
     def _started(
-        self, migration: Migration, direction: Direction, checksum: str | None, number: int
+        self,
+        migration: Migration,
+        direction: Direction,
+        checksum: str | None,
+        number: int,
+        event: str,
     ) -> int:
         from psycopg import Error  # noqa: PLC0415
 
         try:
             self._holds()
-            row = self._records.started(migration.app_label, migration.name, direction, checksum)
+            row = self._records.started(
+                migration.app_label, migration.name, direction, checksum, event
+            )
         except Error as error:
             raise LockLost(
                 f"The session that holds the lock of this run is gone before {migration} "
@@ -281,6 +297,7 @@ class MigrationRun:
             attempt=number,
         )
         verb = "Applying" if direction is Direction.FORWARD else "Unapplying"
+        verb = "Adopting" if event == history.ADOPTED else verb
         self.progress.begin(f"  {verb} {migration}...", len(self.results) + 1, self._total)
         self._watch.blockers = ()
         return row
@@ -291,7 +308,9 @@ class MigrationRun:
         direction: Direction,
         checksum: str | None,
         number: int,
+        *,
         row: int,
+        event: str,
     ) -> Attempt:
         def begun() -> None:
             pid = self._timeouts.begin(atomic=self._connection.in_atomic_block)
@@ -301,7 +320,7 @@ class MigrationRun:
             self._records.succeeded(
                 self._connection,
                 row,
-                event=history.FAKED if attempt.faked else history.RAN,
+                event=history.FAKED if attempt.faked else event,
                 duration_ms=None if attempt.faked else attempt.duration_ms,
             )
 

@@ -5,10 +5,10 @@ JSON (``--format json``), one object whose keys stay:
 - ``format_version``: 1; it grows when a key changes its meaning or goes, not when one is added
 - ``database``: the alias
 - ``runs``: the rows, newest first; each has ``id``, ``batch``, ``event`` (run, fake, accept,
-  reset), ``outcome`` (ok, faked, accepted, reset, failed, interrupted, running), ``app``,
-  ``name``, ``direction``, ``started_at``, ``finished_at`` (ISO 8601 in UTC, or null),
-  ``duration_ms``, ``success``, ``error``, ``traceback``, ``sqlstate``, ``operation``,
-  ``checksum``, ``database_user``, ``os_user``, ``host``, ``command``, ``release``,
+  reset, adopt, import), ``outcome`` (ok, faked, accepted, reset, adopted, imported, failed,
+  interrupted, running), ``app``, ``name``, ``direction``, ``started_at``, ``finished_at`` (ISO 8601
+  in UTC, or null), ``duration_ms``, ``success``, ``error``, ``traceback``, ``sqlstate``,
+  ``operation``, ``checksum``, ``database_user``, ``os_user``, ``host``, ``command``, ``release``,
   ``hodei_version``, ``django_version``, ``reason``
 
 CSV (``--format csv``) has the same keys as titles, without the traceback.

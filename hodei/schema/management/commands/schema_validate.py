@@ -28,7 +28,7 @@ from hodei.schema.management.reports import FINE, FOUND, UNVERIFIED, ReportComma
 from hodei.schema.plan.tokens import wrap
 from hodei.schema.results import Finding, SchemaValidationResult, Severity
 from hodei.schema.service import MigrationService
-from hodei.schema.tables import WIDTH, render
+from hodei.schema.tables import WIDTH, one_line, render, wrap_words
 from hodei.schema.validation import Comparison
 
 if TYPE_CHECKING:
@@ -163,22 +163,6 @@ def source_of(options: dict[str, Any]) -> str:
     if options["expected"] is not None:
         return "snapshot"
     return "rebuild" if options["rebuild"] else "replay"
-
-
-def one_line(text: str | None) -> str:
-    return "-" if text is None else " ".join(text.split())
-
-
-def wrap_words(text: str, prefix: str = "") -> list[str]:
-    """Lines of at most the table's width, each with the prefix; what is longer stays whole."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    lines, line = [], prefix
-    for word in printable.split():
-        if line != prefix and len(line) + len(word) >= WIDTH:
-            lines.append(line)
-            line = prefix
-        line += f" {word}" if line else word
-    return [*lines, line]
 
 
 def document(database: str, source: str, validation: SchemaValidationResult) -> dict[str, object]:
