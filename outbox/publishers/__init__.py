@@ -75,10 +75,9 @@ def _class_of(path: str) -> Callable[..., Publisher]:
         found = import_string(path)
     except ImportError as error:
         raise PublisherNotFound(f"{path!r} cannot be imported ({error}).") from error
-    missing = [
-        name for name in ("open", "send_batch", "close") if not callable(getattr(found, name, None))
-    ]
-    if not isinstance(found, type) or missing:
+    # Not by callable(): in this package that is the name of a module.
+    methods = ("open", "send_batch", "close")
+    if not isinstance(found, type) or not all(hasattr(found, name) for name in methods):
         raise PublisherNotFound(
             f"{path!r} is no publisher: a class with open(), send_batch() and close() is."
         )

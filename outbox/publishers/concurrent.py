@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 #: Seconds that a connection gets for an orderly farewell.
-FAREWELL = 2.0
+FAREWELL = 1.0
 
 
 class Unreachable(Exception):  # noqa: N818  (it reads as the fact it states)

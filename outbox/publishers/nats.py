@@ -142,7 +142,7 @@ class NatsPublisher(ConcurrentPublisher):
         subjects = ", ".join(found.subjects or [])
         line = (
             f"Stream {self._stream!r}: subjects {subjects}, {info.state.messages:,} messages, "
-            f"duplicate window {found.duplicate_window or 0:g} s, {found.storage.value} storage, "
+            f"duplicate window {found.duplicate_window or 0:g} s, {found.storage or '?'} storage, "
             f"{found.num_replicas} replica(s)."
         )
         return StreamReport([line], list(self._problems(found)))
@@ -157,7 +157,7 @@ class NatsPublisher(ConcurrentPublisher):
                 f"Its duplicate window is shorter than {DUPLICATE_WINDOW} s: what a relay sends "
                 "again after a crash may be stored twice."
             )
-        if found.storage is not api.StorageType.FILE:
+        if found.storage != "file":
             problems.append("It is kept in memory: it is lost when its servers stop.")
         if found.sealed:
             problems.append("It is sealed: it takes nothing more.")
