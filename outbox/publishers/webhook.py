@@ -256,7 +256,7 @@ async def _beginning(response: httpx.Response) -> str:
 
 
 def _shown(text: str) -> str:
-    """One line for a person, without what looks like a secret."""
+    """One line for a person, and secrets out of it before a cut can hide what they are."""
     printable = "".join(letter if letter.isprintable() else " " for letter in redact_text(text))
     line = " ".join(printable.split())
     return line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}..."

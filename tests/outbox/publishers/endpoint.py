@@ -23,7 +23,9 @@ class Endpoint:
     """Listens while the block runs. A payload may hold ``answer`` (a status), ``headers`` and
     ``body`` of the answer, and ``wait``: then it answers when ``go_on`` is set."""
 
-    def __init__(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.requests: list[Request] = []
         self.go_on = threading.Event()
         self.at_once = 0
@@ -34,7 +36,7 @@ class Endpoint:
         class Handler(_Handler):
             owner = endpoint
 
-        self._server = ThreadingHTTPServer((host, 0), Handler)
+        self._server = ThreadingHTTPServer((host, port), Handler)
         self._server.daemon_threads = True
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)

@@ -96,6 +96,7 @@ class TestRefusal:
             assert (outcomes[0].kind, outcomes[0].code) == (Kind.DOWN, "exchange_missing")
             assert {outcome.kind for outcome in outcomes} <= {Kind.DOWN, Kind.HELD}
 
+    @pytest.mark.slow
     def test_a_message_that_is_too_large_among_others(self, rig: RabbitMQRig) -> None:
         """It takes the channel with it; the others come again on the next one."""
         large, others = rig.too_large(make_event().aggregate_id), make_events(keys=3, each=1)
