@@ -370,13 +370,18 @@ class TestOptions:
 
 
 def test_the_page_has_the_same_table() -> None:
-    rows = re.findall(r"^\| ([a-z ]+?) \|(.+)\|$", PAGE.read_text(), flags=re.MULTILINE)
-    told = {
-        case: tuple(
-            name for name, cell in zip(ALL, cells.split("|"), strict=True) if cell.strip() == "yes"
-        )
-        for case, cells in rows
-        if case in CASES
-    }
+    lines = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines()]
+    (head,) = [line for line in lines if line[0] == "Case"]
+    rows = {line[0]: line[1:] for line in lines if len(line) == len(head) and line[0] in CASES}
 
+    assert tuple(head[1:]) == ALL
+    told = {
+        case: tuple(name for name, cell in zip(ALL, cells, strict=True) if cell == "yes")
+        for case, cells in rows.items()
+    }
     assert told == CASES
+    # What does not apply has a reason, and a number leads to one.
+    assert all(cell.strip() for cells in rows.values() for cell in cells)
+    numbers = {int(one) for one in re.findall(r"\((\d)\)", str(rows))}
+    notes = {int(one) for one in re.findall(r"^(\d)\. ", PAGE.read_text(), flags=re.MULTILINE)}
+    assert numbers == notes
