@@ -75,12 +75,11 @@ class WebhookPublisher(ConcurrentPublisher):
         return WebhookConnection(
             url=self._url,
             allowed=self._allowed,
-            client=httpx.AsyncClient(
+            # Not a client: that would keep cookies, and log the URL of each request.
+            transport=httpx.AsyncHTTPTransport(
                 verify=self._tls,
                 trust_env=False,
-                follow_redirects=False,
                 limits=httpx.Limits(max_connections=self._in_flight),
-                timeout=self._limit,
             ),
             limit=self._limit,
             sign=self._signed,
@@ -92,21 +91,21 @@ class WebhookPublisher(ConcurrentPublisher):
 
 
 class WebhookConnection:
-    """A client, and the endpoint's addresses: resolved and checked once, with the first request."""
+    """Connections to an endpoint, and its addresses: resolved and checked before they are used."""
 
     def __init__(
         self,
         *,
         url: SplitResult,
         allowed: Sequence[addresses.Network],
-        client: httpx.AsyncClient,
+        transport: httpx.AsyncBaseTransport,
         limit: float,
         sign: Any,
     ) -> None:
         self.lost: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._url = url
         self._allowed = allowed
-        self._client = client
+        self._transport = transport
         self._limit = limit
         self._sign = sign
         self._clock = asyncio.get_running_loop().time
@@ -132,7 +131,7 @@ class WebhookConnection:
         return outcome
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _addresses(self) -> list[str] | Outcome:
         """Where to connect to, or why not. A minute old at most."""
@@ -184,11 +183,16 @@ class WebhookConnection:
             "accept-encoding": "identity",
             **signature,
         }
-        extensions = {"sni_hostname": self._url.hostname}
-        async with self._client.stream(
-            "POST", url, content=body, headers=headers, extensions=extensions
-        ) as response:
+        extensions = {
+            "sni_hostname": self._url.hostname,
+            "timeout": httpx.Timeout(self._limit).as_dict(),
+        }
+        request = httpx.Request("POST", url, headers=headers, content=body, extensions=extensions)
+        response = await self._transport.handle_async_request(request)
+        try:
             text = await _beginning(response)
+        finally:
+            await response.aclose()
         return outcome_of(response.status_code, response.headers, text, now=datetime.now(UTC))
 
     def _too_slow(self, begun: float) -> Outcome:

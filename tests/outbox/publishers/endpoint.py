@@ -36,8 +36,7 @@ class Endpoint:
         class Handler(_Handler):
             owner = endpoint
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
@@ -78,6 +77,12 @@ class Endpoint:
         handler.send_header("content-length", str(len(text)))
         handler.end_headers()
         handler.wfile.write(text)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    #: A short queue drops connections, which come again after a second.
+    request_queue_size = 100
 
 
 class _Handler(BaseHTTPRequestHandler):

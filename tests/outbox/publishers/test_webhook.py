@@ -261,6 +261,27 @@ class TestRedirect:
         assert "hunter2" not in outcome.message
 
 
+class TestDiscretion:
+    def test_the_url_is_in_no_log(
+        self, endpoint: Endpoint, make: Make, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A token may be in it, and the line would come with every event."""
+        with caplog.at_level("INFO"):
+            make(url_of(endpoint) + "?key=hunter2").send_batch(make_events(keys=3, each=1))
+
+        assert "hunter2" not in caplog.text
+        assert not [one for one in caplog.records if one.name.startswith("http")]
+
+    def test_cookies_are_not_kept(self, endpoint: Endpoint, make: Make) -> None:
+        payload = {"headers": {"Set-Cookie": "session=1"}}
+        publisher = make(url_of(endpoint))
+
+        publisher.send_batch([make_event(payload=payload)])
+        publisher.send_batch([make_event()])
+
+        assert "cookie" not in endpoint.requests[1].headers
+
+
 class TestSlowEvent:
     def test_it_is_to_blame_where_others_are_answered(self, endpoint: Endpoint, make: Make) -> None:
         slow, key = make_event(payload={"wait": True}), uuid.uuid4()
