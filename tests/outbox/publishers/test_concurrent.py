@@ -160,6 +160,17 @@ class TestLost:
         assert first.is_closed
         assert not second.is_closed
 
+    def test_after_one_that_is_down_nothing_more_is_sent(self, make: Make) -> None:
+        async def script(_event: Event, wire: Wire) -> Outcome:
+            return DELIVERED if len(wire.sent) < 3 else LOST
+
+        publisher = make(script, in_flight=1)
+
+        outcomes = publisher.send_batch(make_events(keys=6, each=1))
+
+        assert outcomes == [DELIVERED, DELIVERED, LOST, HELD, HELD, HELD]
+        assert len(publisher.wires[0].sent) == 3
+
     def test_one_that_was_lost_between_two_batches(self, make: Make) -> None:
         publisher = make(deliver)
         publisher.send_batch([make_event()])
