@@ -27,13 +27,12 @@ from outbox.publishers.streams import BrokerUnreachable, StreamReport
 try:
     from nats import errors
     from nats.aio.client import Client
-    from nats.js import api
-    from nats.js.errors import APIError, NotFoundError, ServiceUnavailableError
+    from nats.js.errors import NotFoundError, ServiceUnavailableError
+
+    from outbox.publishers import nats_stream
 except ImportError as error:
     raise options.extra_missing("NatsPublisher", "nats", error) from error
 
-#: Seconds. A relay that takes over from a dead one sends again what may have arrived already.
-DUPLICATE_WINDOW = 600
 NO_RESPONDERS = "503"
 #: Errors of JetStream about one message: it will never be taken.
 _PERMANENT = {10054: "message_too_large", 10097: "message_too_large"}
@@ -84,10 +83,10 @@ class NatsPublisher(ConcurrentPublisher):
         return connection
 
     def check_stream(self) -> StreamReport:
-        return self._ask(self._check)
+        return self._ask(nats_stream.check)
 
     def create_stream(self) -> StreamReport:
-        return self._ask(self._create)
+        return self._ask(nats_stream.create)
 
     def _body(self, event: Event) -> bytes:
         return structured(event, **self._envelope).encode()
@@ -118,13 +117,14 @@ class NatsPublisher(ConcurrentPublisher):
         """The servers without what may be secret in their URLs."""
         return ", ".join(urlsplit(server).netloc.rpartition("@")[2] for server in self._servers)
 
-    def _ask(self, question: Callable[[Any], Awaitable[StreamReport]]) -> StreamReport:
+    def _ask(self, question: Callable[[Any, str, str], Awaitable[StreamReport]]) -> StreamReport:
         async def asked() -> StreamReport:
             connection = NatsConnection(self._stream, lambda _event: ("", b""))
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._open(connection)
-                    return await question(connection.client.jetstream(timeout=self._timeout))
+                    context = connection.client.jetstream(timeout=self._timeout)
+                    return await question(context, self._stream, self._subject.pattern("*"))
             except (errors.Error, OSError, TimeoutError) as error:
                 reason = self._unreachable(connection.cause_of(error))
                 raise BrokerUnreachable(str(reason)) from error
@@ -132,60 +132,6 @@ class NatsPublisher(ConcurrentPublisher):
                 await _close(connection.client)
 
         return asyncio.run(asked())
-
-    async def _check(self, stream: Any) -> StreamReport:
-        try:
-            info = await stream.stream_info(self._stream)
-        except NotFoundError:
-            return StreamReport([], [f"There is no stream {self._stream!r}."])
-        found = info.config
-        subjects = ", ".join(found.subjects or [])
-        line = (
-            f"Stream {self._stream!r}: subjects {subjects}, {info.state.messages:,} messages, "
-            f"duplicate window {found.duplicate_window or 0:g} s, {found.storage or '?'} storage, "
-            f"{found.num_replicas} replica(s)."
-        )
-        return StreamReport([line], list(self._problems(found)))
-
-    def _problems(self, found: api.StreamConfig) -> list[str]:
-        wanted = self._subject.pattern("*")
-        problems = []
-        if not any(covers(one, wanted) for one in found.subjects or []):
-            problems.append(f"It does not take the subjects {wanted}.")
-        if (found.duplicate_window or 0) < DUPLICATE_WINDOW:
-            problems.append(
-                f"Its duplicate window is shorter than {DUPLICATE_WINDOW} s: what a relay sends "
-                "again after a crash may be stored twice."
-            )
-        if found.storage != "file":
-            problems.append("It is kept in memory: it is lost when its servers stop.")
-        if found.sealed:
-            problems.append("It is sealed: it takes nothing more.")
-        return problems
-
-    async def _create(self, stream: Any) -> StreamReport:
-        with suppress(NotFoundError):
-            await stream.stream_info(self._stream)
-            report = await self._check(stream)
-            lines = [f"Stream {self._stream!r} is there already, and was left as it is."]
-            return StreamReport([*lines, *report.lines], report.problems)
-        pattern = self._subject.pattern("*")
-        if pattern.startswith("*"):
-            problem = f"{pattern} would take the messages of others; begin SUBJECT with a word."
-            return StreamReport([], [f"No stream was made: its subjects {problem}"])
-        try:
-            await stream.add_stream(
-                api.StreamConfig(
-                    name=self._stream,
-                    subjects=[pattern],
-                    storage=api.StorageType.FILE,
-                    duplicate_window=DUPLICATE_WINDOW,
-                )
-            )
-        except APIError as error:
-            return StreamReport([], [f"No stream was made: {error.description}."])
-        made = await self._check(stream)
-        return StreamReport([f"Made the stream {self._stream!r}.", *made.lines], made.problems)
 
 
 class NatsConnection:
@@ -284,17 +230,6 @@ def outcome_of(message: Any, stream: str, subject: str) -> Outcome:
     if number in _DOWN or error.get("code", 500) >= 500:
         return down(_DOWN.get(number, "stream_unavailable"), message_)
     return rejected(f"nats_{number}", message_)
-
-
-def covers(pattern: str, wanted: str) -> bool:
-    """Whether every subject of one pattern is one of the other's, too."""
-    have, want = pattern.split("."), wanted.split(".")
-    for place, one in enumerate(have):
-        if one == ">":
-            return len(want) > place
-        if place >= len(want) or (one != "*" and one != want[place]):
-            return False
-    return len(have) == len(want)
 
 
 async def _stream_of(client: Any, name: str, seconds: float) -> None:

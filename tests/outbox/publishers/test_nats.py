@@ -11,7 +11,8 @@ import pytest
 from nats.js import api
 
 from outbox.outcomes import DELIVERED, HELD, Kind
-from outbox.publishers.nats import NatsPublisher, covers, outcome_of
+from outbox.publishers.nats import NatsPublisher, outcome_of
+from outbox.publishers.nats_stream import covers
 from tests.outbox.publishers.events import SOURCE, make_event, make_events
 from tests.outbox.publishers.rigs import NatsRig, rig_of
 from tests.outbox.publishers.servers import private_server

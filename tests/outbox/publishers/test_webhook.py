@@ -18,9 +18,10 @@ import trustme
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from outbox.outcomes import DELIVERED, HELD, Kind
+from outbox.publishers.http_answers import outcome_of, retry_after_of
 from outbox.publishers.signing import headers as signed_headers
 from outbox.publishers.signing import key_of
-from outbox.publishers.webhook import WebhookPublisher, outcome_of, retry_after_of
+from outbox.publishers.webhook import WebhookPublisher
 from tests.outbox.publishers.endpoint import Endpoint, Request
 from tests.outbox.publishers.events import SOURCE, make_event, make_events
 from tests.outbox.publishers.rigs import IMPATIENT, SECRET
