@@ -35,6 +35,11 @@ DEFAULT_DESTINATION = "default"
 LONGEST_DESTINATION = 50
 PARK, SKIP = "park", "skip"
 
+
+class UnknownDestination(ImproperlyConfigured):
+    """A route leads to a destination that there is not."""
+
+
 _KEYS = {
     "DESTINATIONS": dict,
     "ROUTES": dict,
@@ -101,9 +106,12 @@ def read(given: object) -> OutboxSettings:
     )
     routes = given.get("ROUTES", {})
     for pattern, name in routes.items():
-        if name not in destinations:
-            raise _wrong(
-                f"{SETTING}['ROUTES'][{pattern!r}]", name, f"one of {sorted(destinations)}"
+        if not isinstance(pattern, str):
+            raise _wrong(f"A pattern in {SETTING}['ROUTES']", pattern, "a text like 'Invoice*'")
+        if not isinstance(name, str) or name not in destinations:
+            raise UnknownDestination(
+                f"{SETTING}['ROUTES'][{pattern!r}] is {name!r}; it is one of "
+                f"{', '.join(map(repr, sorted(destinations)))}."
             )
     types = given.get("AGGREGATE_TYPES", ["JOB", "WORKER", "PROVIDER", "SAGA"])
     for name in types:
@@ -141,10 +149,14 @@ def _destination(name: object, given: object) -> Destination:
     on_death = given.get("ON_DEATH", PARK)
     if on_death not in {PARK, SKIP}:
         raise _wrong(f"{where}['ON_DEATH']", on_death, f"{PARK!r} or {SKIP!r}")
+    options = dict(given.get("OPTIONS", {}))
+    for key in options:
+        if not isinstance(key, str) or not key.isidentifier() or key != key.upper():
+            raise _wrong(f"A name in {where}['OPTIONS']", key, "a text in capitals, like 'URL'")
     return Destination(
         name=name,
         publisher=given["PUBLISHER"],
-        options=dict(given.get("OPTIONS", {})),
+        options=options,
         max_attempts=attempts,
         on_death=on_death,
     )
