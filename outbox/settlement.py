@@ -147,7 +147,7 @@ def let_go(session: Any, destination: str, heads: Sequence[uuid.UUID]) -> None:
 
 
 def _failure(event: Event, outcome: Outcome, destination: Destination, rng: Random) -> Failure:
-    code = (outcome.code or outcome.kind.value)[:255]
+    code = storable(outcome.code or outcome.kind.value)[:255]
     message = storable(outcome.message or code)
     if outcome.kind is Kind.PERMANENT or event.attempt >= destination.max_attempts:
         return Failure(event, code, message, again_in=None)

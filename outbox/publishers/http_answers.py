@@ -13,8 +13,9 @@ from outbox.outcomes import DELIVERED, Outcome, down, permanent, rejected
 MOST_SHOWN = 200
 #: Seconds. What asks for more gets this.
 LONGEST_RETRY_AFTER = 86_400.0
-#: Refusals that are about the moment, not about the event: an attempt is spent.
-_REJECTED = frozenset({408, 425})
+#: Refusals that may be about the moment and not about the event, so an attempt is spent: a receiver
+#: that is being deployed, or whose keys are being changed, answers 401 or 404 to everything.
+_REJECTED = frozenset({401, 403, 404, 405, 408, 409, 425})
 #: About the destination: it takes nothing from anybody now.
 _DOWN = frozenset({429, 502, 503, 504})
 _GONE = 410
