@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 
 from hodei.columns import StoredField, choices, now, values
-from outbox.states import DeadLetterAction, EventStatus, KeyState
+from outbox.states import BreakerState, DeadLetterAction, EventStatus, KeyState
 
 
 class Event(models.Model):
@@ -89,6 +89,10 @@ class Event(models.Model):
     next_attempt_at = models.DateTimeField(
         null=True, blank=True, db_comment="Not before this time; NULL is at once"
     )
+    held = models.BooleanField(
+        db_default=False,
+        db_comment="Waits behind the event that its aggregate stumbled over: see outbox_keys",
+    )
     attempts_started = models.IntegerField(
         db_default=0, db_comment="Attempts begun; more than finished means a crash in between"
     )
@@ -122,8 +126,13 @@ class Event(models.Model):
             models.Index(fields=["event_type", "created_at"], name="idx_outbox_event_type"),
             models.Index(
                 fields=["destination", "lane", "seq"],
-                condition=Q(status="PENDING"),
+                condition=Q(status="PENDING", held=False),
                 name="outbox_events_pending_idx",
+            ),
+            models.Index(
+                fields=["aggregate_id", "seq"],
+                condition=Q(held=True),
+                name="outbox_events_held_idx",
             ),
             models.Index(fields=["-seq"], name="outbox_events_newest_idx"),
         ]
@@ -287,6 +296,48 @@ class Lane(models.Model):
         return f"{self.destination} {self.lane}"
 
 
+class Relay(models.Model):
+    """A relay at work on a destination: one row each, renewed with its leases."""
+
+    id = models.BigAutoField(primary_key=True, db_comment="Meaningless number")
+    destination = models.CharField(max_length=50, db_comment="As in outbox_events")
+    owner = models.CharField(max_length=255, db_comment="As in outbox_lanes")
+    started_at = models.DateTimeField(db_default=now(), db_comment="When it began")
+    seen_at = models.DateTimeField(
+        db_default=now(), db_comment="Last sign of life; one that is long gone is dead"
+    )
+    wakes_by = models.CharField(
+        max_length=20, db_default="polling", db_comment="notify, or polling behind a pooler"
+    )
+    breaker = models.CharField(
+        max_length=20,
+        choices=choices(BreakerState),
+        db_default=BreakerState.CLOSED.value,
+        db_comment="OPEN: the destination is down, and nothing is sent until it answers again",
+    )
+    breaker_since = models.DateTimeField(
+        null=True, blank=True, db_comment="Since when it is open; NULL while closed"
+    )
+    breaker_error = models.TextField(
+        null=True, blank=True, db_comment="What the destination said last, cut and redacted"
+    )
+
+    class Meta:
+        db_table = "outbox_relays"
+        db_table_comment = "Relays at work, and whether they reach their destination"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["destination", "owner"], name="outbox_relays_owner_key"
+            ),
+            models.CheckConstraint(
+                condition=Q(breaker__in=values(BreakerState)), name="outbox_relays_breaker_check"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner} on {self.destination}"
+
+
 class TroubledKey(models.Model):
     """An aggregate whose next event waits: for its retry time, or for a person."""
 
@@ -299,6 +350,9 @@ class TroubledKey(models.Model):
         max_length=20,
         choices=choices(KeyState),
         db_comment="BACKOFF: waits for retry_at, PARKED: waits until the dead letter is dealt with",
+    )
+    event_id = models.UUIDField(
+        db_comment="outbox_events.id of the one that must go first, or that died"
     )
     retry_at = models.DateTimeField(
         null=True, blank=True, db_comment="End of the back-off; NULL while parked"
@@ -321,7 +375,7 @@ class TroubledKey(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["destination", "lane"], name="outbox_keys_lane_idx"),
+            models.Index(fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"),
         ]
         verbose_name = "troubled key"
 

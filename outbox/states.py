@@ -39,6 +39,19 @@ KEY_TRANSITIONS: Mapping[KeyState, frozenset[KeyState]] = {
 }
 
 
+class BreakerState(StrEnum):
+    """Whether a relay sends to its destination."""
+
+    CLOSED = "CLOSED"  # it does
+    OPEN = "OPEN"  # the transport is down: it waits, and then tries one event
+
+
+BREAKER_TRANSITIONS: Mapping[BreakerState, frozenset[BreakerState]] = {
+    BreakerState.CLOSED: frozenset({BreakerState.OPEN}),
+    BreakerState.OPEN: frozenset({BreakerState.CLOSED}),
+}
+
+
 class DeadLetterAction(StrEnum):
     """What happened to a dead letter, and what a person did with it."""
 

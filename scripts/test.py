@@ -4,7 +4,8 @@ usage: python scripts/test.py [--lint | --no-lint] [--all] [pytest arguments]
 
 The system's PostgreSQL, 15 or newer, is a server of DATABASE_URL_15, or else a private one that is
 started with the binaries of the newest version found. HODEI_REQUIRE names what must not be missing
-(postgresql, browser, pgbouncer): where it is unset a missing one is said and passed over.
+(postgresql, browser, pgbouncer, nats, rabbitmq, redis): a missing one is otherwise said and passed
+over.
 """
 
 from __future__ import annotations

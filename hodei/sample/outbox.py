@@ -96,6 +96,7 @@ def _waiting(draft: Draft, sample: SampleJobs) -> list[Model]:
         next_attempt_at=again,
         error_class="Unavailable",
         last_error="HTTP 503 from https://hooks.example/jobs",
+        held=True,
     )
     held = TroubledKey(
         destination="default",
@@ -103,6 +104,7 @@ def _waiting(draft: Draft, sample: SampleJobs) -> list[Model]:
         aggregate_type="JOB",
         aggregate_id=retried,
         state=KeyState.BACKOFF.value,
+        event_id=failing.id,
         retry_at=again,
         since=at,
     )
@@ -205,13 +207,14 @@ def _parked(draft: Draft, letter: DeadLetter) -> list[Model]:
         aggregate_type=letter.aggregate_type,
         aggregate_id=letter.aggregate_id,
         state=KeyState.PARKED.value,
+        event_id=letter.original_event_id,
         dead_letter_id=letter.id,
         since=letter.moved_at,
     )
     if not letter.event_type.startswith("Settlement"):
         return [key]
     at = letter.moved_at + timedelta(minutes=2)
-    return [key, _event(draft, "SettlementReported", letter.aggregate_id, at)]
+    return [key, _event(draft, "SettlementReported", letter.aggregate_id, at, held=True)]
 
 
 def lane_of(aggregate: uuid.UUID) -> int:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from hodei.schema.connection import connection_errors, require_postgresql
 from hodei.schema.history import (
-    ACCEPTED,
     COLUMNS,
-    FAKED,
+    EVENT_OUTCOMES,
     INTERRUPTED,
     TABLE,
     Run,
@@ -44,14 +43,16 @@ _RECORDED = "event <> 'run'"
 
 #: Which rows have the outcome that ``Run.outcome`` names. See Note [Predicates].
 OUTCOMES = {
-    "ok": f"success AND event NOT IN ('{FAKED}', '{ACCEPTED}')",
+    "ok": f"success AND event NOT IN ({', '.join(repr(event) for event in EVENT_OUTCOMES)})",
     "failed": f"{_UNSUCCESSFUL} AND success IS FALSE AND error IS DISTINCT FROM '{INTERRUPTED}'",
     "interrupted": (
         f"{_UNSUCCESSFUL} AND (success IS FALSE AND error = '{INTERRUPTED}' OR {_BROKEN_OFF})"
     ),
     "running": f"{_UNSUCCESSFUL} AND {_OPEN}",
-    "faked": f"{_RECORDED} AND success AND event = '{FAKED}'",
-    "accepted": f"{_RECORDED} AND success AND event = '{ACCEPTED}'",
+    **{
+        outcome: f"{_RECORDED} AND success AND event = '{event}'"
+        for event, outcome in EVENT_OUTCOMES.items()
+    },
 }
 
 # What a list does not show is not read: a traceback may have 50,000 characters.

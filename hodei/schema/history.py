@@ -40,7 +40,8 @@ TABLE = "schema_migration_runs"
 RAN, FAKED, ACCEPTED, RESET = "run", "fake", "accept", "reset"
 ADOPTED, IMPORTED = "adopt", "import"
 
-_OUTCOMES = {
+#: What the outcome of a row that tells of none of our runs is called.
+EVENT_OUTCOMES = {
     FAKED: "faked",
     ACCEPTED: "accepted",
     RESET: "reset",
@@ -88,8 +89,8 @@ COMMENT ON TABLE {table} IS
     'Every attempt to apply, unapply or fake a migration, recorded by hodei.schema';
 COMMENT ON COLUMN {table}.batch IS 'The same for all that one command did';
 COMMENT ON COLUMN {table}.event IS
-    'run, fake (recorded only), accept (an edit that is meant), reset (undone with all of its app), '
-    'adopt (made by others), import (of their bookkeeping)';
+    'run, fake (recorded only), accept (an edit that is meant), '
+    'reset (undone with all of its app), adopt (made by others), import (of their bookkeeping)';
 COMMENT ON COLUMN {table}.success IS 'NULL while it runs; for ever if the server died with it'
 """
 
@@ -141,12 +142,12 @@ class Run:
 
     @property
     def outcome(self) -> str:
-        """One word: running, ok, faked, accepted, reset, adopted, imported, failed or interrupted."""
+        """One word: running, failed, interrupted, ok, or one of EVENT_OUTCOMES."""
         if self.success is None:
             return "running"
         if not self.success:
             return "interrupted" if self.error == INTERRUPTED else "failed"
-        return _OUTCOMES.get(self.event, "ok")
+        return EVENT_OUTCOMES.get(self.event, "ok")
 
     def result(self) -> MigrationResult:
         return MigrationResult(

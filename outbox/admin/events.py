@@ -30,14 +30,15 @@ from hodei.admin.rendering import (
     link,
     list_link,
 )
-from outbox.models import DeadLetter, Event, InboxEntry, Lane, TroubledKey
-from outbox.states import EventStatus, KeyState
+from outbox.models import DeadLetter, Event, InboxEntry, Lane, Relay, TroubledKey
+from outbox.states import BreakerState, EventStatus, KeyState
 
 EVENT_TONES: Tones = {
     EventStatus.PENDING: "wait",
     EventStatus.PUBLISHED: "good",
     EventStatus.FAILED: "bad",
 }
+BREAKER_TONES: Tones = {BreakerState.CLOSED: "good", BreakerState.OPEN: "bad"}
 
 KEY_TONES: Tones = {KeyState.BACKOFF: "wait", KeyState.PARKED: "bad"}
 
@@ -197,6 +198,29 @@ class LaneAdmin(ReadOnlyAdmin):
 
     lease = show_age("leased_until", "Lease ends")
     lease_when = show_when("leased_until", "Lease ends")
+
+
+@admin.register(Relay)
+class RelayAdmin(ReadOnlyAdmin):
+    """Who delivers, and whether the destination answers."""
+
+    list_display = ("owner", "destination", "breaker_state", "seen", "started", "wakes_by")
+    list_filter = (leading_value_filter("destination", "destination"),)
+    search_fields = ("destination",)
+    search_help_text = "Name of the destination."
+    ordering = ("destination", "owner")
+    fieldsets = (
+        (None, {"fields": ("owner", "destination", "wakes_by", "seen_when", "started_when")}),
+        ("Breaker", {"fields": ("breaker_state", "breaker_when", "error")}),
+    )
+
+    breaker_state = show_state("breaker", "Breaker", BREAKER_TONES)
+    breaker_when = show_when("breaker_since", "Open since")
+    error = show_text("breaker_error", "Last error")
+    seen = show_age("seen_at", "Last seen")
+    seen_when = show_when("seen_at", "Last seen")
+    started = show_age("started_at", "Started")
+    started_when = show_when("started_at", "Started")
 
 
 @admin.register(InboxEntry)

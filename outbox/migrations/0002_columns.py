@@ -49,6 +49,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "event", "next_attempt_at", models.DateTimeField(blank=True, null=True)
         ),
+        migrations.AddField("event", "held", models.BooleanField(db_default=False)),
         migrations.AddField("event", "attempts_started", models.IntegerField(db_default=0)),
         migrations.AddField("event", "attempts_finished", models.IntegerField(db_default=0)),
         migrations.AddField(

@@ -103,6 +103,49 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Relay",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("destination", models.CharField(max_length=50)),
+                ("owner", models.CharField(max_length=255)),
+                (
+                    "started_at",
+                    models.DateTimeField(
+                        db_default=Func(function="now", output_field=models.DateTimeField())
+                    ),
+                ),
+                (
+                    "seen_at",
+                    models.DateTimeField(
+                        db_default=Func(function="now", output_field=models.DateTimeField())
+                    ),
+                ),
+                ("wakes_by", models.CharField(db_default="polling", max_length=20)),
+                (
+                    "breaker",
+                    models.CharField(
+                        choices=[("CLOSED", "Closed"), ("OPEN", "Open")],
+                        db_default="CLOSED",
+                        max_length=20,
+                    ),
+                ),
+                ("breaker_since", models.DateTimeField(blank=True, null=True)),
+                ("breaker_error", models.TextField(blank=True, null=True)),
+            ],
+            options={
+                "db_table": "outbox_relays",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=["destination", "owner"], name="outbox_relays_owner_key"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(breaker__in=["CLOSED", "OPEN"]),
+                        name="outbox_relays_breaker_check",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="TroubledKey",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
@@ -116,6 +159,7 @@ class Migration(migrations.Migration):
                         choices=[("BACKOFF", "Backoff"), ("PARKED", "Parked")], max_length=20
                     ),
                 ),
+                ("event_id", models.UUIDField()),
                 ("retry_at", models.DateTimeField(blank=True, null=True)),
                 ("dead_letter_id", models.UUIDField(blank=True, null=True)),
                 (
@@ -129,7 +173,9 @@ class Migration(migrations.Migration):
                 "db_table": "outbox_keys",
                 "verbose_name": "troubled key",
                 "indexes": [
-                    models.Index(fields=["destination", "lane"], name="outbox_keys_lane_idx")
+                    models.Index(
+                        fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"
+                    )
                 ],
                 "constraints": [
                     models.UniqueConstraint(

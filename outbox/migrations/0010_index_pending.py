@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             "event",
             models.Index(
                 fields=["destination", "lane", "seq"],
-                condition=models.Q(status="PENDING"),
+                condition=models.Q(status="PENDING", held=False),
                 name="outbox_events_pending_idx",
             ),
         ),

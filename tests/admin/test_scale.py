@@ -90,9 +90,10 @@ def every_table(sample: SampleReport) -> None:
     from datetime import UTC, datetime
 
     from jobs.models import Job, LogFile
-    from outbox.models import Lane
+    from outbox.models import Lane, Relay
 
     Lane.objects.create(destination="default", lane=63, owner="relay-1", fence=3)
+    Relay.objects.create(destination="default", owner="relay-1")
     LogFile.objects.create(
         job=Job.objects.first(),
         storage_uri="file:///logs/1.log",

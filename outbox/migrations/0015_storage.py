@@ -10,7 +10,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0013_drop_old_indexes")]
+    dependencies = [("outbox", "0014_drop_old_indexes")]
 
     operations = [
         migrations.RunSQL(

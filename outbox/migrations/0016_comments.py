@@ -8,7 +8,7 @@ from hodei.schema.operations import AlterComments
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0014_storage")]
+    dependencies = [("outbox", "0015_storage")]
 
     operations = [
         AlterComments(
@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 "aggregate_key": "The caller's own key where it is not a UUID",
                 "destination": "The one publisher that delivers it",
                 "next_attempt_at": "Not before this time; NULL is at once",
+                "held": "Waits behind the event that its aggregate stumbled over: see outbox_keys",
                 "attempts_started": "Attempts begun; more than finished means a crash in between",
                 "attempts_finished": "Attempts that came back, whatever they said",
                 "error_class": "Class of the newest failure",
@@ -93,6 +94,21 @@ class Migration(migrations.Migration):
             },
         ),
         AlterComments(
+            "relay",
+            table="Relays at work, and whether they reach their destination",
+            columns={
+                "id": "Meaningless number",
+                "destination": "As in outbox_events",
+                "owner": "As in outbox_lanes",
+                "started_at": "When it began",
+                "seen_at": "Last sign of life; one that is long gone is dead",
+                "wakes_by": "notify, or polling behind a pooler",
+                "breaker": "OPEN: the destination is down, and nothing is sent until it answers again",
+                "breaker_since": "Since when it is open; NULL while closed",
+                "breaker_error": "What the destination said last, cut and redacted",
+            },
+        ),
+        AlterComments(
             "troubledkey",
             table="Aggregates whose events are held back; all others have no row",
             columns={
@@ -102,6 +118,7 @@ class Migration(migrations.Migration):
                 "aggregate_type": "As in outbox_events",
                 "aggregate_id": "As in outbox_events",
                 "state": "BACKOFF: waits for retry_at, PARKED: waits until the dead letter is dealt with",
+                "event_id": "outbox_events.id of the one that must go first, or that died",
                 "retry_at": "End of the back-off; NULL while parked",
                 "dead_letter_id": "outbox_dlq.id of the event that died",
                 "since": "Since when it is held back",

@@ -6,7 +6,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0012_index_fingerprint")]
+    dependencies = [("outbox", "0013_index_fingerprint")]
 
     operations = [
         migrations.RemoveIndex("event", "idx_outbox_pending_retries"),

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("outbox", "0011_index_newest")]
+    dependencies = [("outbox", "0012_index_held")]
 
     operations = [
         AddIndexConcurrently(

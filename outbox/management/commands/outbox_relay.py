@@ -1,0 +1,192 @@
+"""Deliver events: one relay for each destination, in a thread of its own, until it is told to stop.
+
+Exit codes: 0 told to stop, or with ``--once`` nothing is left that could be sent now; 1 with
+``--once``: events wait, for a retry time, a person or a destination that is down; 2 misuse or wrong
+settings; 3 with ``--once``: the database could not be used.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from argparse import ArgumentTypeError
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.db import connections
+
+from hodei.schema.management.reports import FINE, FOUND, MISUSE, UNVERIFIED, DatabaseCommand
+from hodei.schema.suggestions import not_found
+from outbox.conf import outbox_settings
+from outbox.keys import LANES
+from outbox.publishers import publisher_of
+from outbox.relay import Relay
+from outbox.states import BreakerState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.core.management.base import CommandParser
+
+logger = logging.getLogger(__name__)
+
+
+class Command(DatabaseCommand):
+    help = (
+        "Deliver the events of the outbox to their destinations, in the order of each aggregate, "
+        "until SIGTERM or Ctrl-C; what is being sent then is finished first, and a second signal "
+        "does not wait. Run it on as many machines as you like: they share the work, and take over "
+        "from one that dies. Exit codes: 0 fine, 1 with --once when events still wait, 2 misuse or "
+        "wrong settings, 3 with --once when the database could not be used."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--destination",
+            action="append",
+            dest="destinations",
+            metavar="NAME",
+            help=(
+                "Deliver to this destination of HODEI_OUTBOX alone. May be given several times. "
+                "Without it: to all of them."
+            ),
+        )
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="Deliver what can be delivered now, and end.",
+        )
+        parser.add_argument(
+            "--lanes",
+            type=_lanes,
+            default=LANES,
+            metavar="N",
+            help=(
+                f"Lease at most so many of a destination's {LANES} lanes. Without it: a fair share "
+                "of them, by how many relays there are."
+            ),
+        )
+
+    def report(self, **options: Any) -> int:
+        stop = threading.Event()
+        relays = self.relays(options, stop)
+        restore = _stop_by_signals(stop)
+        errors: list[BaseException] = []
+        try:
+            threads = [
+                threading.Thread(
+                    target=_run, args=(relay, errors), name=f"relay {relay.destination.name}"
+                )
+                for relay in relays
+            ]
+            for relay in relays:
+                self.stderr.write(f"Relay {relay.owner} delivers to {relay.destination.name}.")
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                while thread.is_alive():
+                    # With a time limit a signal is handled at once.
+                    thread.join(0.5)
+        finally:
+            restore()
+        return self.end(relays, errors, options)
+
+    def relays(self, options: dict[str, Any], stop: threading.Event) -> list[Relay]:
+        try:
+            settings = outbox_settings()
+            names = options["destinations"] or list(settings.destinations)
+            for name in names:
+                if name not in settings.destinations:
+                    raise CommandError(
+                        not_found("destination", name, list(settings.destinations)),
+                        returncode=MISUSE,
+                    )
+            return [
+                Relay(
+                    options["database"],
+                    settings.destinations[name],
+                    publisher_of(settings.destinations[name], settings),
+                    stop=stop,
+                    most_lanes=options["lanes"],
+                    once=options["once"],
+                )
+                for name in dict.fromkeys(names)
+            ]
+        except ImproperlyConfigured as error:
+            raise CommandError(str(error), returncode=MISUSE) from error
+
+    def end(
+        self, relays: Sequence[Relay], errors: Sequence[BaseException], options: dict[str, Any]
+    ) -> int:
+        for relay in relays:
+            counts = relay.counts
+            self.stdout.write(
+                f"{relay.destination.name}: {counts.delivered} delivered, {counts.retried} "
+                f"rejected and to be tried again, {counts.dead} given up"
+            )
+            if relay.breaker.state is BreakerState.OPEN:
+                self.stderr.write(f"{relay.destination.name} is down: {relay.breaker.error}")
+        if errors:
+            words = " ".join(str(errors[0]).split())
+            raise CommandError(
+                f"{type(errors[0]).__name__}: {words}", returncode=UNVERIFIED
+            ) from errors[0]
+        if options["once"] and _waiting(options["database"], relays):
+            self.stderr.write("Events still wait; outbox_stats tells for what.")
+            return FOUND
+        return FINE
+
+
+def _run(relay: Relay, errors: list[BaseException]) -> None:
+    try:
+        relay.run()
+    except Exception as error:
+        # The thread ends here; the command tells of it.
+        if not type(error).__module__.startswith("psycopg"):
+            logger.exception("relay ended destination=%s", relay.destination.name)
+        errors.append(error)
+    finally:
+        connections.close_all()
+
+
+def _waiting(using: str, relays: Sequence[Relay]) -> bool:
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM outbox_events "
+            "WHERE status = 'PENDING' AND destination = ANY(%s))",
+            [[relay.destination.name for relay in relays]],
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _stop_by_signals(stop: threading.Event) -> Any:
+    """Let SIGTERM and SIGINT stop it, the second one at once. Returns what undoes it."""
+    if threading.current_thread() is not threading.main_thread():
+        return lambda: None
+
+    def end(number: int, _frame: object) -> None:
+        if stop.is_set():
+            sys.exit(128 + number)
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return restore
+
+
+def _lanes(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 1 <= number <= LANES:
+        raise ArgumentTypeError(f"{text!r} is no number of lanes; give 1 to {LANES}.")
+    return number

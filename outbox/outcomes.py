@@ -1,0 +1,60 @@
+"""Pure: what became of an event that a publisher was given."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from hodei.redaction import redact_text
+
+#: Characters of a message that are kept.
+LONGEST_MESSAGE = 8192
+
+
+class Kind(StrEnum):
+    """What became of it, and so what the relay does next."""
+
+    #: The destination has it, and has said so.
+    DELIVERED = "delivered"
+    #: The destination refused this event, and may take it later: an attempt is spent.
+    REJECTED = "rejected"
+    #: It will never be taken as it is: it becomes a dead letter at once.
+    PERMANENT = "permanent"
+    #: The destination cannot be reached, or takes nothing from anybody: no attempt is spent.
+    DOWN = "down"
+    #: Not sent: an earlier event of its key was not delivered, or the transport is down.
+    HELD = "held"
+
+
+class Outcome(NamedTuple):
+    """What became of one event."""
+
+    kind: Kind
+    #: A short, stable name of the failure (``http_422``, ``message_too_large``), for grouping.
+    code: str = ""
+    #: What the destination said, for a person.
+    message: str = ""
+    #: Seconds that the destination asked to be left alone for; None where it did not.
+    retry_after: float | None = None
+
+
+DELIVERED = Outcome(Kind.DELIVERED)
+HELD = Outcome(Kind.HELD)
+
+
+def rejected(code: str, message: str, *, retry_after: float | None = None) -> Outcome:
+    return Outcome(Kind.REJECTED, code, _fit_to_store(message), retry_after)
+
+
+def permanent(code: str, message: str) -> Outcome:
+    return Outcome(Kind.PERMANENT, code, _fit_to_store(message))
+
+
+def down(code: str, message: str, *, retry_after: float | None = None) -> Outcome:
+    return Outcome(Kind.DOWN, code, _fit_to_store(message), retry_after)
+
+
+def _fit_to_store(message: str) -> str:
+    """What others have said, without secrets, endless text, and what PostgreSQL cannot store."""
+    text = redact_text(message[: 2 * LONGEST_MESSAGE])[:LONGEST_MESSAGE]
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()

@@ -1,0 +1,368 @@
+"""The relay of one destination: leases lanes, reads batches, sends them, notes what came of it.
+
+Nothing is written for an event until it has been sent, and no transaction is open while it is. What
+a killed relay had sent and not written down is sent again by whoever takes its lanes over: at least
+once, in the order of each aggregate. See docs/explanation/outbox.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from hodei.backoff import Backoff
+from hodei.polling import Bell, Pace
+from hodei.sessions import connect, is_pooled, owner_name
+from hodei.sql import statement
+from outbox import settlement
+from outbox.batches import Batch, Fetch
+from outbox.breaker import Breaker
+from outbox.fingerprint import storable
+from outbox.keeper import Keeper
+from outbox.keys import LANES, lane_of
+from outbox.lanes import LEASE_SECONDS, Leases, fair_share
+from outbox.outcomes import HELD, Kind, Outcome, rejected
+from outbox.settlement import Decision
+from outbox.wakeup import CHANNEL, GATE
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from outbox.conf import Destination
+    from outbox.events import Event
+    from outbox.publishers import Publisher
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks for work: soon after there was some, and at most so long.
+SHORTEST_POLL, LONGEST_POLL = 0.02, 1.0
+#: Seconds between two looks for lanes that have become free.
+LANE_SECONDS = 1.0
+#: An event that was with so many processes that died is given up.
+MOST_CRASHES = 3
+#: Pauses between attempts to reach the database.
+RECONNECTS = Backoff(base=0.5, cap=10.0)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a relay has done since it began."""
+
+    delivered: int = 0
+    #: Attempts that were rejected, and will be made again.
+    retried: int = 0
+    dead: int = 0
+    batches: int = 0
+
+
+class Relay:
+    """Delivers the events of one destination, in the thread that calls ``run``."""
+
+    def __init__(
+        self,
+        using: str,
+        destination: Destination,
+        publisher: Publisher,
+        *,
+        stop: threading.Event,
+        most_lanes: int = LANES,
+        lease_seconds: float = LEASE_SECONDS,
+        once: bool = False,
+        rng: Random | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.owner = f"{owner_name()}-{secrets.token_hex(3)}"
+        self.destination = destination
+        self.breaker = Breaker(rng or Random())  # noqa: S311  (to spread load, not to hide)
+        self.counts = Counts()
+        self.leases = Leases(destination.name, self.owner, seconds=lease_seconds)
+        self._using = using
+        self._publisher = publisher
+        self._stop = stop
+        self._most_lanes = most_lanes
+        self._once = once
+        self._rng = self.breaker.rng
+        self._clock = clock
+        self._fetch = Fetch(destination.name)
+        self._pace = Pace(shortest=SHORTEST_POLL, longest=LONGEST_POLL)
+        #: Failures in a row to reach the database.
+        self._failures = 0
+        self._lanes_at = 0.0
+        #: When an event that was rejected may go again, by the clock.
+        self._due_at = 0.0
+
+    def run(self) -> None:
+        """Work until ``stop`` is set, or with ``once`` until nothing is left to send.
+
+        A database that goes away is waited for, except with ``once``: then its error passes.
+        """
+        from psycopg import Error  # noqa: PLC0415
+
+        self._publisher.open()
+        try:
+            while not self._stop.is_set():
+                try:
+                    with closing(connect(self._using, "hodei outbox relay")) as session:
+                        self._work(session)
+                except Error as error:
+                    self.leases.forget()
+                    if self._once:
+                        raise
+                    self._wait_for_the_database(error)
+                else:
+                    return
+        finally:
+            self._publisher.close()
+
+    def drain(self, session: Any) -> None:
+        """Send what can be sent now, over a session of the caller's, and give the lanes back.
+
+        For tests, whose transaction nobody else can look into. The leases are not renewed.
+        """
+        self._publisher.open()
+        try:
+            self.leases.prepare(session)
+            self._mend(session, self.leases.claim(session, self._most_lanes))
+            while self._round(session):
+                pass
+        finally:
+            self._publisher.close()
+        self.leases.release(session)
+
+    def _wait_for_the_database(self, error: Exception) -> None:
+        self._failures += 1
+        pause = RECONNECTS.pause(self._failures, self._rng)
+        logger.warning(
+            "relay lost its database destination=%s again_in=%.1f error=%s",
+            self.destination.name,
+            pause,
+            " ".join(str(error).split()),
+        )
+        self._stop.wait(pause)
+
+    def _work(self, session: psycopg.Connection[Any]) -> None:
+        from psycopg import Error  # noqa: PLC0415
+
+        bell = Bell(session, channel=CHANNEL, gate=GATE, listens=not is_pooled(session))
+        self.leases.prepare(session)
+        keeper = Keeper(self._using, self.leases, self.breaker, listens=bell.listens)
+        keeper.start()
+        try:
+            while not self._stop.is_set():
+                self._share(session, keeper)
+                self._failures = 0
+                if self._round(session):
+                    self._pace.found()
+                    bell.open_gates()
+                elif self._once:
+                    return
+                else:
+                    self._rest(session, bell)
+        finally:
+            keeper.stop()
+            with suppress(Error):
+                self.leases.release(session)
+                keeper.leave(session)
+
+    def _share(self, session: psycopg.Connection[Any], keeper: Keeper) -> None:
+        """Have a fair share of the lanes: take free ones, give back what others lack."""
+        now = self._clock()
+        if now < self._lanes_at:
+            return
+        self._lanes_at = now + LANE_SECONDS
+        share = fair_share(keeper.relays, self._most_lanes)
+        lanes = self.leases.lanes
+        if len(lanes) < share:
+            new = self.leases.claim(session, share - len(lanes))
+            if new:
+                self._mend(session, new)
+        elif len(lanes) > share:
+            self.leases.release(session, lanes[share:])
+
+    def _mend(self, session: psycopg.Connection[Any], lanes: Sequence[int]) -> None:
+        """Finish what a dead owner of these lanes may have left half done."""
+        asked = {"destination": self.destination.name, "lanes": list(lanes)}
+        rows = session.execute(statement("outbox", "settled_heads"), asked).fetchall()
+        if rows:
+            with session.transaction():
+                settlement.let_go(session, self.destination.name, [row[0] for row in rows])
+        self._due_at = 0.0
+
+    def _round(self, session: psycopg.Connection[Any]) -> int:
+        """Send one batch; returns how many events were moved on in any way."""
+        lanes = self.leases.lanes
+        if not lanes or not self.leases.may_send() or self.breaker.left(self._clock()):
+            return 0
+        self._wake_heads(session, lanes)
+        batch = self._fetch(session, lanes, only_one=self.breaker.is_probing)
+        moved = 0
+        if batch.behind:
+            moved += session.execute(
+                statement("outbox", "hold_behind"),
+                {"ids": batch.behind, "keys": list(batch.keys)},
+            ).rowcount
+        if batch.crashes:
+            moved += self._carefully(session, batch)
+        else:
+            moved += self._together(session, batch, batch.events)
+        return moved
+
+    def _together(
+        self, session: psycopg.Connection[Any], batch: Batch, events: Sequence[Event]
+    ) -> int:
+        """Send events at once; marked before, in lanes whose last owner died."""
+        suspects = self.leases.suspects()
+        doubtful = [event.id for event in events if lane_of(event.aggregate_id) in suspects]
+        if doubtful:
+            self._mark(session, doubtful)
+        moved = self._deliver(session, batch, events, marked=bool(doubtful))
+        if suspects:
+            with_crashes = {
+                lane_of(event.aggregate_id) for event in batch.events if event.id in batch.crashes
+            }
+            self.leases.cleared(suspects - with_crashes)
+        return moved
+
+    def _carefully(self, session: psycopg.Connection[Any], batch: Batch) -> int:
+        """One of these events may have killed a process. The first event of an aggregate that has
+        been with too many of them is given up; another such is sent alone, and beside it what does
+        not wait behind any of them."""
+        keys = {event.key for event in batch.events if event.id in batch.crashes}
+        first: dict[Any, Event] = {}
+        for event in batch.events:
+            if event.key in keys:
+                first.setdefault(event.key, event)
+        poison = {
+            key: event
+            for key, event in first.items()
+            if batch.crashes.get(event.id, 0) >= MOST_CRASHES
+        }
+        if poison:
+            failures = [
+                settlement.crash_of(event, batch.crashes[event.id]) for event in poison.values()
+            ]
+            behind = [
+                event
+                for event in batch.events
+                if event.key in poison and event is not poison[event.key]
+            ]
+            decision = Decision(failures=failures, behind=behind)
+            self._write(session, batch, decision, marked=False)
+            return len(poison)
+        alone = next(iter(first.values()))
+        self._mark(session, [alone.id])
+        moved = self._deliver(session, batch, [alone], marked=True)
+        others = [event for event in batch.events if event.key not in keys]
+        return moved + self._together(session, batch, others)
+
+    def _mark(self, session: psycopg.Connection[Any], ids: Sequence[uuid.UUID]) -> None:
+        session.execute(
+            statement("outbox", "mark_started"), {**self.leases.arguments(), "ids": list(ids)}
+        )
+
+    def _deliver(
+        self,
+        session: psycopg.Connection[Any],
+        batch: Batch,
+        events: Sequence[Event],
+        *,
+        marked: bool,
+    ) -> int:
+        if not events:
+            return 0
+        outcomes = send(self._publisher, events)
+        decision = settlement.decide(events, outcomes, self.destination, self._rng)
+        if decision.down is not None:
+            self._tell_down(decision.down)
+        elif decision.delivered or decision.failures:
+            self.breaker.up()
+        self._write(session, batch, decision, marked=marked)
+        return len(decision.delivered) + len(decision.failures)
+
+    def _write(
+        self, session: psycopg.Connection[Any], batch: Batch, decision: Decision, *, marked: bool
+    ) -> None:
+        lost = settlement.write(
+            session, self.leases, decision, self.destination, heads=batch.heads, marked=marked
+        )
+        if lost:
+            logger.warning(
+                "relay lost lanes to others destination=%s lanes=%s",
+                self.destination.name,
+                sorted(lost),
+            )
+            self.leases.forget(lost)
+        again = [one.again_in for one in decision.failures if one.again_in is not None]
+        if again:
+            self._due_at = min(self._due_at, self._clock() + min(again))
+        counts = self.counts
+        counts.batches += 1
+        counts.delivered += len(decision.delivered)
+        counts.retried += len(again)
+        counts.dead += len(decision.failures) - len(again)
+
+    def _tell_down(self, outcome: Outcome) -> None:
+        error = storable(f"{outcome.code}: {outcome.message}")
+        if not self.breaker.is_probing:
+            logger.warning(
+                "destination is down, nothing is lost destination=%s error=%s",
+                self.destination.name,
+                error,
+            )
+        self.breaker.down(self._clock(), error, outcome.retry_after)
+
+    def _wake_heads(self, session: psycopg.Connection[Any], lanes: Sequence[int]) -> None:
+        """Let go what was rejected and whose time has come."""
+        if self._clock() < self._due_at:
+            return
+        asked = {"destination": self.destination.name, "lanes": list(lanes)}
+        session.execute(statement("outbox", "wake_heads"), asked)
+        row = session.execute(statement("outbox", "next_due"), asked).fetchone()
+        seconds = row[0] if row else None
+        self._due_at = self._clock() + seconds if seconds is not None else float("inf")
+
+    def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
+        """Nothing to do: sleep until somebody rings, or it is time to look again."""
+        left = self.breaker.left(self._clock())
+        if left:
+            self._stop.wait(min(left, LONGEST_POLL))
+            return
+        bell.close_gates(self.leases.lanes)
+        if self._round(session):
+            self._pace.found()
+            bell.open_gates()
+            return
+        until_due = max(self._due_at - self._clock(), 0.0)
+        bell.wait(min(self._pace.nothing(), max(until_due, SHORTEST_POLL)))
+
+
+def send(publisher: Publisher, events: Sequence[Event]) -> Sequence[Outcome]:
+    """What the publisher says became of each event. One that raises, which it must not, is tried
+    again with each event by itself, so that one event cannot hold up the others."""
+    try:
+        outcomes = publisher.send_batch(events)
+        if len(outcomes) == len(events):
+            return outcomes
+        raise RuntimeError(  # noqa: TRY301
+            f"send_batch returned {len(outcomes)} outcomes for {len(events)} events"
+        )
+    except Exception as error:
+        logger.exception("publisher failed publisher=%s", type(publisher).__name__)
+        if len(events) == 1:
+            return [rejected(type(error).__name__, str(error))]
+    found: list[Outcome] = []
+    stumbled: set[Any] = set()
+    for event in events:
+        outcome = HELD if event.key in stumbled else send(publisher, [event])[0]
+        if outcome.kind is not Kind.DELIVERED:
+            stumbled.add(event.key)
+        found.append(outcome)
+    return found

@@ -1,0 +1,271 @@
+"""Store events in the caller's transaction: they commit or vanish with the caller's own rows.
+
+    with transaction.atomic():
+        order = Order.objects.create(...)
+        publish("OrderPlaced", "ORDER", order.pk, {"total": 1200})
+
+Events of one aggregate are delivered in the order in which their transactions commit. Two
+transactions that publish for the same aggregate therefore wait for each other, as they would for a
+row; see Note [Turns].
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db.transaction import TransactionManagementError
+
+from hodei.compat import uuid7
+from hodei.sql import statement
+from outbox.conf import OutboxSettings, outbox_settings
+from outbox.events import (
+    LONGEST_AGGREGATE_TYPE,
+    LONGEST_EVENT_TYPE,
+    LONGEST_IDEMPOTENCY_KEY,
+    EventInvalid,
+    NewEvent,
+    check_name,
+    check_version,
+    json_text,
+)
+from outbox.keys import aggregate_of
+from outbox.wakeup import WAKE
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+# Note [Turns]
+# An event's number is taken when its row is stored, and its row is seen when its transaction
+# commits. For both orders to be one, whoever publishes for an aggregate holds an advisory lock of
+# it until the end of the transaction. Each such lock has a place in the server's lock table, which
+# is finite; so who publishes for more than MANY aggregates at once takes whole lanes, which the
+# others share.
+
+#: The first number of the lock of a lane; the lock of an aggregate is one number, of 64 bits.
+TURN = 0x6F757401
+#: Above so many aggregates their lanes are locked.
+MANY = 1_000
+_CHUNK = 1_000
+
+
+class DuplicateEvent(Exception):  # noqa: N818  (it reads as the fact it states)
+    """An event with this idempotency key was published before, and this one was not stored.
+
+    The caller's transaction is not broken by it. ``idempotency_keys`` are the keys that were there.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.idempotency_keys = tuple(keys)
+        shown = ", ".join(repr(key) for key in keys[:5])
+        more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+        super().__init__(
+            f"Already published under the idempotency key {shown}{more}. Nothing was stored."
+        )
+
+
+class OutsideTransaction(TransactionManagementError):  # noqa: N818
+    """``publish`` was called where no transaction is open, so the event could outlive its data."""
+
+    def __init__(self, using: str) -> None:
+        super().__init__(
+            f"publish() was called outside of a transaction of database {using!r}, so the event "
+            "would not commit together with the data it tells of. Open transaction.atomic() around "
+            "both, or say autocommit=True where there is no data."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """One event for ``publish_many``; the fields are the arguments of ``publish``."""
+
+    event_type: str
+    aggregate_type: str
+    aggregate_id: uuid.UUID | int | str
+    payload: Any
+    idempotency_key: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    version: int = 1
+
+
+def publish(
+    event_type: str,
+    aggregate_type: str,
+    aggregate_id: uuid.UUID | int | str,
+    payload: Any,
+    *,
+    idempotency_key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    version: int = 1,
+    using: str = DEFAULT_DB_ALIAS,
+    aggregate_locked: bool = False,
+    autocommit: bool = False,
+) -> uuid.UUID:
+    """Store an event and return its id. Joins the caller's transaction on Django's connection.
+
+    ``payload`` is what JSON can hold, at most MAX_PAYLOAD_BYTES of it. ``metadata`` is a dict
+    beside it; ``correlation_id``, ``causation_id``, ``traceparent`` and ``tracestate`` become
+    attributes of the envelope. ``aggregate_locked`` says that the caller holds the aggregate's row
+    (it has changed it, or selected it FOR UPDATE), so that the order needs no other lock.
+
+    Raises EventInvalid, DuplicateEvent, OutsideTransaction (unless ``autocommit``), and
+    ImproperlyConfigured; nothing is stored then.
+    """
+    connection = _connection(using, autocommit=autocommit)
+    event = _checked(
+        Draft(
+            event_type=event_type,
+            aggregate_type=aggregate_type,
+            aggregate_id=aggregate_id,
+            payload=payload,
+            idempotency_key=idempotency_key,
+            metadata=metadata,
+            version=version,
+        ),
+        outbox_settings(),
+    )
+    parameters: dict[str, Any] = {
+        "id": event.id,
+        "aggregate_id": event.aggregate.id,
+        "aggregate_type": event.aggregate.type,
+        "event_type": event.event_type,
+        "event_version": event.version,
+        "payload": event.payload,
+        "metadata": event.metadata,
+        "idempotency_key": event.idempotency_key,
+        "aggregate_key": event.aggregate.key,
+        "destination": event.destination,
+        "lane": event.aggregate.lane,
+        "turn": TURN,
+        **WAKE,
+    }
+    name = "publish_in_turn" if aggregate_locked else "publish"
+    with connection.cursor() as cursor:
+        cursor.execute(statement("outbox", name), parameters)
+        stored = cursor.fetchone() is not None
+    if not stored:
+        raise DuplicateEvent([event.idempotency_key or ""])
+    return event.id
+
+
+def publish_many(
+    drafts: Iterable[Draft],
+    *,
+    using: str = DEFAULT_DB_ALIAS,
+    autocommit: bool = False,
+) -> list[uuid.UUID]:
+    """Store events in their order, all or none, and return their ids. Joins the caller's
+    transaction.
+
+    Raises what ``publish`` does; DuplicateEvent has all keys that were there, or came twice.
+    """
+    connection = _connection(using, autocommit=autocommit)
+    settings = outbox_settings()
+    events = [_checked(draft, settings, place) for place, draft in enumerate(drafts)]
+    if not events:
+        return []
+    _refuse_repeated(events)
+    with transaction.atomic(using=using), connection.cursor() as cursor:
+        _take_turns(cursor, events)
+        for start in range(0, len(events), _CHUNK):
+            _store(cursor, events[start : start + _CHUNK])
+        lanes = sorted({event.aggregate.lane for event in events})
+        cursor.execute(statement("outbox", "wake"), {"lanes": lanes, **WAKE})
+    return [event.id for event in events]
+
+
+def _connection(using: str, *, autocommit: bool) -> BaseDatabaseWrapper:
+    connection = connections[using]
+    if not autocommit and not connection.in_atomic_block and connection.get_autocommit():
+        raise OutsideTransaction(using)
+    return connection
+
+
+def _checked(draft: Draft, settings: OutboxSettings, place: int | None = None) -> NewEvent:
+    try:
+        return _event(draft, settings)
+    except EventInvalid as error:
+        where = "" if place is None else f"Event {place} of this call: "
+        raise EventInvalid(f"{where}{error}") from error
+
+
+def _event(draft: Draft, settings: OutboxSettings) -> NewEvent:
+    event_type = check_name("event_type", draft.event_type, LONGEST_EVENT_TYPE)
+    kind = check_name("aggregate_type", draft.aggregate_type, LONGEST_AGGREGATE_TYPE)
+    if kind not in settings.aggregate_types:
+        raise EventInvalid(
+            f"aggregate_type is {kind!r}; HODEI_OUTBOX['AGGREGATE_TYPES'] has "
+            f"{', '.join(sorted(settings.aggregate_types))}. Add it there."
+        )
+    try:
+        aggregate = aggregate_of(kind, draft.aggregate_id)
+    except (TypeError, ValueError) as error:
+        raise EventInvalid(str(error)) from error
+    if aggregate.key is not None:
+        check_name("aggregate_id", aggregate.key, len(aggregate.key))
+    key = draft.idempotency_key
+    if key is not None:
+        check_name("idempotency_key", key, LONGEST_IDEMPOTENCY_KEY)
+    if draft.metadata is not None and not isinstance(draft.metadata, Mapping):
+        raise EventInvalid(f"metadata is {draft.metadata!r}; it is a dict.")
+    longest = settings.max_payload_bytes
+    return NewEvent(
+        id=uuid7(),
+        event_type=event_type,
+        version=check_version(draft.version),
+        aggregate=aggregate,
+        payload=json_text("payload", draft.payload, longest),
+        metadata=None
+        if draft.metadata is None
+        else json_text("metadata", dict(draft.metadata), longest),
+        idempotency_key=key,
+        destination=settings.destination_of(event_type),
+    )
+
+
+def _refuse_repeated(events: Sequence[NewEvent]) -> None:
+    seen: set[str] = set()
+    repeated = []
+    for event in events:
+        if event.idempotency_key is not None:
+            if event.idempotency_key in seen:
+                repeated.append(event.idempotency_key)
+            seen.add(event.idempotency_key)
+    if repeated:
+        raise DuplicateEvent(list(dict.fromkeys(repeated)))
+
+
+def _take_turns(cursor: Any, events: Sequence[NewEvent]) -> None:
+    turns = {"turn": TURN, "lanes": [event.aggregate.lane for event in events]}
+    names = {f"{event.aggregate.type}:{event.aggregate.id}" for event in events}
+    if len(names) > MANY:
+        cursor.execute(statement("outbox", "take_lanes"), turns)
+        return
+    cursor.execute(statement("outbox", "take_lanes_shared"), turns)
+    cursor.execute(statement("outbox", "take_aggregates"), {"names": list(names)})
+
+
+def _store(cursor: Any, events: Sequence[NewEvent]) -> None:
+    cursor.execute(
+        statement("outbox", "publish_many"),
+        {
+            "ids": [event.id for event in events],
+            "aggregate_ids": [event.aggregate.id for event in events],
+            "aggregate_types": [event.aggregate.type for event in events],
+            "event_types": [event.event_type for event in events],
+            "event_versions": [event.version for event in events],
+            "payloads": [event.payload for event in events],
+            "metadata": [event.metadata for event in events],
+            "idempotency_keys": [event.idempotency_key for event in events],
+            "aggregate_keys": [event.aggregate.key for event in events],
+            "destinations": [event.destination for event in events],
+        },
+    )
+    stored = {row[0] for row in cursor.fetchall()}
+    if len(stored) < len(events):
+        raise DuplicateEvent(
+            [event.idempotency_key or "" for event in events if event.id not in stored]
+        )

@@ -1,0 +1,19 @@
+-- Write down what was delivered, of the lanes that are still ours: the lock on their rows keeps
+-- anybody from taking them over until this is committed. A zombie, whose fences are old, writes
+-- nothing. Index: outbox_events_pkey.
+WITH mine AS MATERIALIZED (
+    SELECT l.lane FROM outbox_lanes AS l
+      JOIN unnest(%(lanes)s::smallint[], %(fences)s::bigint[]) AS held (lane, fence)
+        ON l.lane = held.lane AND l.fence = held.fence
+     WHERE l.destination = %(destination)s
+       FOR NO KEY UPDATE OF l
+), done AS (
+    UPDATE outbox_events AS e
+       SET status = 'PUBLISHED', published_at = clock_timestamp(),
+           attempts_started = greatest(e.attempts_started, e.attempts_finished + 1),
+           attempts_finished = greatest(e.attempts_started, e.attempts_finished + 1)
+      FROM unnest(%(ids)s::uuid[]) AS sent (id)
+     WHERE e.id = sent.id AND e.status = 'PENDING' AND e.lane IN (SELECT lane FROM mine)
+    RETURNING e.lane
+)
+SELECT (SELECT count(*) FROM done), ARRAY(SELECT lane FROM mine)

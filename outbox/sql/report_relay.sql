@@ -1,0 +1,19 @@
+-- A sign of life, and how many relays of this destination have given one lately.
+WITH mine AS (
+    INSERT INTO outbox_relays AS r (destination, owner, wakes_by, breaker, breaker_since,
+                                    breaker_error)
+    VALUES (%(destination)s, %(owner)s, %(wakes_by)s, %(breaker)s::text,
+            CASE WHEN %(breaker)s::text = 'OPEN' THEN clock_timestamp() END, %(breaker_error)s::text)
+        ON CONFLICT (destination, owner) DO UPDATE
+       SET seen_at = clock_timestamp(), wakes_by = excluded.wakes_by, breaker = excluded.breaker,
+           breaker_since = CASE WHEN excluded.breaker = 'OPEN'
+                                THEN coalesce(r.breaker_since, clock_timestamp()) END,
+           breaker_error = excluded.breaker_error
+), gone AS (
+    DELETE FROM outbox_relays
+     WHERE destination = %(destination)s AND owner <> %(owner)s
+       AND seen_at < clock_timestamp() - %(seconds)s * interval '10 seconds'
+)
+SELECT 1 + count(*) FROM outbox_relays
+ WHERE destination = %(destination)s AND owner <> %(owner)s
+   AND seen_at > clock_timestamp() - %(seconds)s * interval '1 second'

@@ -1,0 +1,80 @@
+"""A database at head for each test, and processes of the project on it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+
+from tests.databases import alias_of, new_database
+from tests.processes import ROOT, environment
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(scope="session")
+def head(django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    """A database with every migration, to be copied."""
+    with django_db_blocker.unblock(), new_database() as database:
+        with alias_of(database) as alias:
+            call_command("migrate", database=alias, verbosity=0)
+        yield database
+
+
+@pytest.fixture
+def database(head: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+    """A copy of it, in Django's terms."""
+    with django_db_blocker.unblock(), new_database(head["NAME"]) as database:
+        yield database
+
+
+@pytest.fixture
+def session(database: dict[str, Any]) -> Iterator[psycopg.Connection[Any]]:
+    """A connection to it, in autocommit."""
+    with psycopg.connect(
+        host=database["HOST"],
+        port=database["PORT"],
+        user=database["USER"],
+        dbname=database["NAME"],
+        password=database["PASSWORD"],
+        autocommit=True,
+    ) as connection:
+        yield connection
+
+
+@pytest.fixture
+def start(database: dict[str, Any]) -> Iterator[Start]:
+    """A function that starts a management command in a process; all are killed at the end."""
+    with ExitStack() as stack:
+
+        def started(
+            *words: str, outbox: dict[str, Any] | None = None, through: dict[str, Any] | None = None
+        ) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "django", *words],
+                cwd=ROOT,
+                env=environment(
+                    DJANGO_SETTINGS_MODULE="tests.faults.settings",
+                    FAULTS_DATABASE=json.dumps(through or database),
+                    FAULTS_OUTBOX=json.dumps(outbox or {}),
+                ),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(end, process)
+            return process
+
+        yield started
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()

@@ -1,0 +1,11 @@
+"""The project's settings, with a database and an outbox that a test decides (as JSON)."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from hodei.settings import *  # noqa: F403
+
+DATABASES = {"default": json.loads(os.environ["FAULTS_DATABASE"])}
+HODEI_OUTBOX = json.loads(os.environ.get("FAULTS_OUTBOX", "{}"))
