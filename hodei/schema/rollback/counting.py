@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from django.db import Error
 
-from hodei.schema.rollback.losses import LiveTable, Loss, What, quoted
+from hodei.schema.names import quoted
+from hodei.schema.rollback.losses import LiveTable, Loss, What
 from hodei.schema.run.failures import sqlstate_of
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from hodei.schema.names import quoted
 from hodei.schema.operations import Rule
 from hodei.schema.plan.actions import Action, Does
 from hodei.schema.plan.reading import Name
@@ -115,10 +116,6 @@ class Losses:
     def tables(self) -> list[LiveTable]:
         """Each of the tables that lose something, once."""
         return list({loss.table.oid: loss.table for loss in self.found}.values())
-
-
-def quoted(name: str) -> str:
-    return '"{}"'.format(name.replace('"', '""'))
 
 
 def read_losses(connection: BaseDatabaseWrapper, way: Iterable[Undone]) -> Losses:
