@@ -171,6 +171,8 @@ class _Records:
 
 
 def _last(records: _Records, steps: int) -> set[MigrationKey]:
+    if steps < 1:
+        raise NoSuchTarget(f"{steps} is no number of steps; it is 1 or more.")
     if steps > 1 and steps > len(records.applied):
         raise NoSuchTarget(
             f"There are only {len(records.applied)} applied migrations, and {steps} cannot be "

@@ -7,7 +7,7 @@ the way itself has made is not lost when it goes again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,13 @@ SELECT a.attname, a.attnum::int, format_type(a.atttypid, a.atttypmod), a.attgene
   FROM pg_attribute a
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
  WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+_NAMES = """
+SELECT c.oid::bigint, n.nspname, c.relname, pg_table_is_visible(c.oid),
+       array_agg(a.attnum::int), array_agg(a.attname::text)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.oid = ANY(%s::oid[]) GROUP BY c.oid, n.nspname
 """
 
 
@@ -71,7 +78,9 @@ class LiveTable:
     schema: str
     name: str
     visible: bool
-    columns: dict[str, LiveColumn | None] = field(default_factory=dict)
+    columns: dict[str, LiveColumn | None]
+    #: All that it has now, whatever becomes of them on the way.
+    columns_of_now: tuple[LiveColumn, ...]
 
     @property
     def shown(self) -> str:
@@ -124,6 +133,24 @@ def read_losses(connection: BaseDatabaseWrapper, way: Iterable[Undone]) -> Losse
     for undone in way:
         reader.read(undone)
     return reader.losses()
+
+
+def read_names(
+    connection: BaseDatabaseWrapper, tables: Iterable[LiveTable]
+) -> dict[int, LiveTable]:
+    """Those of the tables that are there, by their numbers, with the names that they have now: a
+    step before may have renamed them, or their columns."""
+    wanted = {table.oid: table for table in tables}
+    found = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_NAMES, [list(wanted)])
+        for oid, schema, name, visible, numbers, names in cursor.fetchall():
+            table = found[oid] = wanted[oid]
+            table.schema, table.name, table.visible = schema, name, visible
+            now = dict(zip(numbers, names, strict=True))
+            for column in table.columns_of_now:
+                column.name = now.get(column.number, column.name)
+    return found
 
 
 class _Reader:
@@ -262,20 +289,22 @@ class _Reader:
             oid, schema, relation, visible = row
             if oid not in self._by_oid:
                 cursor.execute(_COLUMNS, [oid])
+                columns = [
+                    LiveColumn(
+                        name=column,
+                        number=number,
+                        type=kind,
+                        generated=generated,
+                        default=expression,
+                    )
+                    for column, number, kind, generated, expression in cursor.fetchall()
+                ]
                 self._by_oid[oid] = LiveTable(
                     oid=oid,
                     schema=schema,
                     name=relation,
                     visible=visible,
-                    columns={
-                        column: LiveColumn(
-                            name=column,
-                            number=number,
-                            type=kind,
-                            generated=generated,
-                            default=expression,
-                        )
-                        for column, number, kind, generated, expression in cursor.fetchall()
-                    },
+                    columns={column.name: column for column in columns},
+                    columns_of_now=tuple(columns),
                 )
         return self._by_oid[oid]

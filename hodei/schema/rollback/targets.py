@@ -19,6 +19,11 @@ class Last:
 
     steps: int = 1
 
+    @property
+    def words(self) -> list[str]:
+        """As the command has it."""
+        return ["--steps", str(self.steps)]
+
 
 @dataclass(frozen=True, slots=True)
 class After:
@@ -27,12 +32,20 @@ class After:
     app: str
     name: str
 
+    @property
+    def words(self) -> list[str]:
+        return [self.app, self.name]
+
 
 @dataclass(frozen=True, slots=True)
 class Since:
     """What was applied since the last run with this release label had ended."""
 
     release: str
+
+    @property
+    def words(self) -> list[str]:
+        return ["--to-release", self.release]
 
 
 Wish = Last | After | Since
