@@ -47,7 +47,7 @@ def refuse(preview: Preview, *, allow_data_loss: bool) -> None:
         )
     if allow_data_loss:
         return
-    refuse_losses(preview.counted)
+    refuse_losses(preview.whole)
     if preview.losses.beyond_recall:
         told = "; ".join(f"{'.'.join(key)}: {what}" for key, what in preview.losses.beyond_recall)
         raise DataAtStake(

@@ -66,7 +66,11 @@ class Hold:
 
         Raises TablesBusy, DataAtStake, NotAsShown and BackupFailed.
         """
-        counted = [one for one in self._preview.counted if step in {None, one.loss.step}]
+        counted = [
+            one
+            for one in (self._preview.whole if step is None else self._preview.counted)
+            if step in {None, one.loss.step}
+        ]
         there = read_names(self._connection, [one.loss.table for one in counted])
         losses = [one.loss for one in counted if one.loss.table.oid in there and not one.problem]
         lock_tables(self._connection, {table.quoted for table in there.values()})
@@ -84,7 +88,7 @@ class Hold:
 
     def _copy(self) -> None:
         """Write the backup, if one is wanted and there is something to copy."""
-        tables = [table.quoted for table in self._preview.losses.tables]
+        tables = [table.quoted for table in self._preview.tables]
         if self._path is None or not tables:
             return
         if self.backup is not None:

@@ -106,6 +106,8 @@ class Loss:
     condition: str = ""
     #: MISFITS that are moved into <table>_head_rows where the loss is allowed.
     moved: bool = False
+    #: A part of a table that goes as a whole, in this step or a later one.
+    within: bool = False
 
     @property
     def shown(self) -> str:
@@ -120,11 +122,6 @@ class Losses:
     unknown: tuple[tuple[MigrationKey, str], ...] = ()
     #: The part of ``unknown`` that no transaction could take back.
     beyond_recall: tuple[tuple[MigrationKey, str], ...] = ()
-
-    @property
-    def tables(self) -> list[LiveTable]:
-        """Each of the tables that lose something, once."""
-        return list({loss.table.oid: loss.table for loss in self.found}.values())
 
 
 def read_losses(connection: BaseDatabaseWrapper, way: Iterable[Undone]) -> Losses:
@@ -178,9 +175,12 @@ class _Reader:
         dropped = {loss.table.oid for loss in self._losses if loss.what is What.TABLE}
         return Losses(
             found=tuple(
-                self._without_moved(loss)
+                replace(
+                    self._without_moved(loss),
+                    within=loss.table.oid in dropped
+                    and loss.what not in {What.TABLE, What.MISFITS},
+                )
                 for loss in self._losses
-                if loss.table.oid not in dropped or loss.what in {What.TABLE, What.MISFITS}
             ),
             unknown=tuple(self._unknown),
             beyond_recall=tuple(key for key, atomic in self._unknown.items() if not atomic),

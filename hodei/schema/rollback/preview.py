@@ -16,7 +16,7 @@ from hodei.schema.plan.session import reading
 from hodei.schema.results import MigrationKey
 from hodei.schema.rollback.choice import Choice, Step, choose
 from hodei.schema.rollback.counting import Counted, count
-from hodei.schema.rollback.losses import Losses, read_losses
+from hodei.schema.rollback.losses import LiveTable, Losses, What, read_losses
 from hodei.schema.rollback.statements import undo
 from hodei.schema.rollback.targets import Wish
 
@@ -51,8 +51,23 @@ class Preview:
         return not self.not_atomic
 
     @property
-    def at_stake(self) -> tuple[Counted, ...]:
-        return tuple(counted for counted in self.counted if counted.at_stake)
+    def whole(self) -> tuple[Counted, ...]:
+        """What is counted, without the parts of tables that go as a whole."""
+        return tuple(one for one in self.counted if not one.loss.within)
+
+    @property
+    def going(self) -> tuple[Counted, ...]:
+        """What there is to tell: tables and columns in any case, and else what is not nothing."""
+        return tuple(
+            one
+            for one in self.whole
+            if one.loss.what in {What.TABLE, What.COLUMN} or one.affected != 0
+        )
+
+    @property
+    def tables(self) -> list[LiveTable]:
+        """The tables that lose something, each once."""
+        return list({one.loss.table.oid: one.loss.table for one in self.going}.values())
 
 
 def read_preview(using: str, wish: Wish) -> Preview:

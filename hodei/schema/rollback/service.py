@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import Error
 
+from hodei.schema import conf
 from hodei.schema.backup import Backup
 from hodei.schema.connection import connection_errors, connection_failed, require_postgresql
 from hodei.schema.errors import SchemaError
@@ -50,6 +51,7 @@ def go_back(
     backup: Path | None = None,
     shown: Preview | None = None,
     command: str,
+    retries: int = conf.LOCK_RETRIES,
     progress: Progress | None = None,
     progress_callback: Callable[..., Any] | None = None,
     verbosity: int = 0,
@@ -69,7 +71,7 @@ def go_back(
     connection = require_postgresql(using)
     with (
         connection_errors(using),
-        migration_run(using, command=command, progress=progress) as run,
+        migration_run(using, command=command, lock_retries=retries, progress=progress) as run,
         data_loss(allowed=allow_data_loss),
     ):
         if shown is None:

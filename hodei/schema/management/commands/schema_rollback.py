@@ -190,7 +190,7 @@ def told(preview: Preview, backup: Path | None) -> Iterator[str]:
     for note in preview.notes:
         yield from _folded(note)
     if preview.steps and backup is not None:
-        tables = ", ".join(table.shown for table in preview.losses.tables)
+        tables = ", ".join(table.shown for table in preview.tables)
         yield from _folded(
             f"Before that, a backup into {backup}: {tables}."
             if tables
@@ -216,10 +216,10 @@ def _steps_told(preview: Preview) -> Iterator[str]:
 
 
 def _losses_told(preview: Preview) -> Iterator[str]:
-    if not preview.counted:
+    if not preview.going:
         yield "No table, column or row would go."
         return
-    rows = [(one.loss.what.value, subject(one), amount(one)) for one in preview.counted]
+    rows = [(one.loss.what.value, subject(one), amount(one)) for one in preview.going]
     yield from render(("WOULD GO", "WHICH", "HOW MUCH"), rows)
 
 
