@@ -11,6 +11,7 @@ Where things are:
 - ``status``      every migration and its state, by ``django_migrations`` and ``history``
 - ``run``         runs of migrations: one at a time, within limits and on record
 - ``plan``        what ``migrate`` would do, and what that may cost
+- ``rollback``    the way back: what it would take along, and the way itself
 - ``catalog``, ``replay``, ``drift``, ``validation``  what there is, against what there should be
 - ``reset``       the emergency: the schema of some apps dropped and built again
 - ``readiness``, ``health``, ``waiting``  the same question, asked often and cheaply

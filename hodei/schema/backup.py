@@ -17,10 +17,11 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hodei.schema.connection import connection_errors
 from hodei.schema.errors import SchemaError
+from hodei.schema.names import identifier, quoted
 
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper
@@ -56,15 +57,15 @@ def back_up(
 ) -> Backup:
     """Write the tables, with their data and what belongs to them, into a new file.
 
-    ``also`` are relations without rows of their own: partitioned tables, views, sequences. All are
-    named without their schema, and are those that the connection's search_path finds. pg_dump reads
-    them in a session of its own, as of now: it waits for no lock that lets others read, so the
-    caller may hold them in EXCLUSIVE mode. Raises BackupFailed, and ConnectionFailed.
+    The tables are named as in ``stakes``; their partitions come along. ``also`` are relations
+    without rows of their own: partitioned tables, views, sequences. pg_dump reads them in a session
+    of its own, as of now: it waits for no lock that lets others read, so the caller may hold them
+    in EXCLUSIVE mode. Raises BackupFailed, and ConnectionFailed.
     """
     with connection_errors(connection.alias):
         connection.ensure_connection()
-    names = [_qualified(connection, table) for table in tables]
-    beside = [_qualified(connection, relation) for relation in also]
+    relations = [found for table in tables for found in _relations(connection, table)]
+    beside = [found for relation in also for found in _relations(connection, relation)]
     dump, restore = _programs(connection)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -75,12 +76,13 @@ def back_up(
         ) from error
     try:
         with os.fdopen(file, "wb") as output:
-            patterns = [f'--table="{schema}"."{table}"' for schema, table in [*names, *beside]]
+            wanted = dict.fromkeys(relation.pattern for relation in [*relations, *beside])
+            patterns = [f"--table={pattern}" for pattern in wanted]
             command = [dump, "--format=custom", f"--lock-wait-timeout={_LOCK_WAIT_MS}", *patterns]
             _run(command, connection, output.fileno())
             output.flush()
             os.fsync(output.fileno())
-        _verify(restore, path, names, beside, connection)
+        _verify(restore, path, relations, beside, connection)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -89,19 +91,32 @@ def back_up(
     )
 
 
-def _qualified(connection: DatabaseWrapper, table: str) -> tuple[str, str]:
+class _Relation(NamedTuple):
+    schema: str
+    name: str
+    #: A partitioned table has none of its own.
+    has_data: bool
+
+    @property
+    def pattern(self) -> str:
+        # pg_dump takes what is between quotes literally but for the quote itself.
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+
+def _relations(connection: DatabaseWrapper, table: str) -> list[_Relation]:
+    """The table, and its partitions, which pg_dump leaves out by itself."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relnamespace::regnamespace::text, relname FROM pg_class "
-            "WHERE oid = to_regclass(%s)",
-            ['"{}"'.format(table.replace('"', '""'))],
+            "SELECT nspname, relname, relkind <> 'p' FROM pg_class found "
+            "JOIN pg_namespace space ON space.oid = relnamespace "
+            "WHERE found.oid = to_regclass(%(table)s) OR found.oid IN "
+            "(SELECT relid FROM pg_partition_tree(to_regclass(%(table)s)))",
+            {"table": identifier(table)},
         )
-        row = cursor.fetchone()
-    if row is None:
+        found = [_Relation(*row) for row in cursor.fetchall()]
+    if not found:
         raise BackupFailed(f"There is no table {table!r} to back up.")
-    # pg_dump takes what is between quotes literally but for the quote itself, which is doubled.
-    schema, name = row
-    return schema.strip('"').replace('"', '""'), name.replace('"', '""')
+    return found
 
 
 def _programs(connection: DatabaseWrapper) -> tuple[str, str]:
@@ -183,20 +198,21 @@ def _run(
 def _verify(
     restore: str,
     path: Path,
-    names: Sequence[tuple[str, str]],
-    beside: Sequence[tuple[str, str]],
+    relations: Sequence[_Relation],
+    beside: Sequence[_Relation],
     connection: DatabaseWrapper,
 ) -> None:
     """Read the table of contents back: each table must be there with its data."""
     listed = _run([restore, "--list", str(path)], connection).stdout.decode(errors="replace")
 
-    def lacking(kind: str, wanted: Sequence[tuple[str, str]]) -> list[str]:
+    def lacking(kind: str, wanted: Sequence[_Relation]) -> list[str]:
         entry = rf"^\d+; \d+ \d+ (?:{kind}) (\S+) (.+) \S+$"
         contents = re.findall(entry, listed, flags=re.MULTILINE)
-        return [name for schema, name in wanted if (schema, _listed(name)) not in contents]
+        return [one.name for one in wanted if (one.schema, _listed(one.name)) not in contents]
 
+    with_data = [relation for relation in relations if relation.has_data]
     missing = [
-        *(f"the data of {name}" for name in lacking("TABLE DATA", names)),
+        *(f"the data of {name}" for name in lacking("TABLE DATA", with_data)),
         *lacking("TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE", beside),
     ]
     if missing:
@@ -206,5 +222,5 @@ def _verify(
 
 
 def _listed(name: str) -> str:
-    """The quoted name as the table of contents has it: on one line."""
-    return re.sub(r"[\r\n]", " ", name.replace('""', '"'))
+    """The name as the table of contents has it: on one line."""
+    return re.sub(r"[\r\n]", " ", name)

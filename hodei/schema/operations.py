@@ -8,6 +8,8 @@ their migration.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +26,9 @@ _NAME_BYTES = 63
 #: (table, reason, SQL condition on that table's columns)
 Rule = tuple[str, str, str]
 
+#: What the run that is going on allows; None where the setting decides.
+_allowed: ContextVar[bool | None] = ContextVar("data_loss_allowed", default=None)
+
 
 class RowsAtStake(SchemaError):  # noqa: N818  (it is a refusal, and nothing went wrong)
     """The way back would meet rows that the older schema cannot hold. Nothing was touched.
@@ -36,9 +41,25 @@ class RowsAtStake(SchemaError):  # noqa: N818  (it is a refusal, and nothing wen
         lines = "".join(f"\n  {table}: {number} ({reason})" for table, reason, number in counts)
         super().__init__(
             f"The older schema cannot hold these rows, and nothing was changed:{lines}\n"
-            "Remove them, or set HODEI_ALLOW_DATA_LOSS=1 to move them, with what depends on them, "
-            "into tables named <table>_head_rows."
+            "Remove them, or allow the loss: then they are moved, with what depends on them, into "
+            "tables named <table>_head_rows. Of schema_rollback that is the option "
+            "--allow-data-loss, of migrate the setting HODEI_ALLOW_DATA_LOSS=1."
         )
+
+
+@contextmanager
+def data_loss(*, allowed: bool) -> Iterator[None]:
+    """Inside the block this decides for RefuseRows, in this thread, whatever the setting says."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def _may_lose() -> bool:
+    decided = _allowed.get()
+    return bool(getattr(settings, "HODEI_ALLOW_DATA_LOSS", False)) if decided is None else decided
 
 
 class _OnFields(Operation):
@@ -263,8 +284,10 @@ class _OnRules(Operation):
 class RefuseRows(_OnRules):
     """On the way back, refuse while a rule still matches, before anything is touched.
 
-    It belongs into the last migration, so that it is the first to be undone. Where the setting
-    HODEI_ALLOW_DATA_LOSS is on it passes, and MoveRows moves the rows later on.
+    It belongs into the last migration, so that it is the first to be undone. Where the loss is
+    allowed it passes, and MoveRows moves the rows later on: by ``schema_rollback
+    --allow-data-loss``, which has counted them before its first step, or in any other way back by
+    the setting HODEI_ALLOW_DATA_LOSS.
     """
 
     def database_backwards(
@@ -275,7 +298,7 @@ class RefuseRows(_OnRules):
         to_state: ProjectState,
     ) -> None:
         """Raise RowsAtStake with the counts per rule."""
-        if schema_editor.collect_sql or getattr(settings, "HODEI_ALLOW_DATA_LOSS", False):
+        if schema_editor.collect_sql or _may_lose():
             return
         counts = []
         with schema_editor.connection.cursor() as cursor:

@@ -4,7 +4,8 @@
         lock_tables(connection, tables)        # nobody writes from here on; pg_dump can still read
         counts = count_rows(connection, tables)
 
-Tables are named without their schema, and are those that the connection's search_path finds.
+Tables are named without their schema, and are those that the connection's search_path finds; or in
+quotes, with it (``"other"."table"``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from django.db import Error
 from django.db.transaction import atomic
 
 from hodei.schema.errors import SchemaError
+from hodei.schema.names import identifier
 from hodei.schema.run.failures import is_blocked
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ def lock_tables(
     if not tables:
         return
     # In the order of their names, so that two who lock the same do not lock crosswise.
-    names = ", ".join(map(_quoted, sorted(tables)))
+    names = ", ".join(identifier(table) for table in sorted(tables))
     try:
         with atomic(connection.alias), connection.cursor() as cursor:
             cursor.execute(f"LOCK TABLE {names} IN {mode} MODE")
@@ -87,7 +89,7 @@ def count_rows(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str
     counts = {}
     with connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(f"SELECT count(*) FROM {_quoted(table)}")
+            cursor.execute(f"SELECT count(*) FROM {identifier(table)}")
             (counts[table],) = cursor.fetchone()
     return counts
 
@@ -112,19 +114,14 @@ def sessions_in(
           FROM pg_stat_activity activity
          WHERE activity.pid <> pg_backend_pid() AND activity.backend_type = 'client backend'
            AND EXISTS (
-               SELECT FROM pg_locks held JOIN pg_class locked ON locked.oid = held.relation
+               SELECT FROM pg_locks held
                 WHERE held.pid = activity.pid AND held.locktype = 'relation'
-                  AND locked.relname = ANY(%s) {in_the_way}
-                  AND locked.relnamespace = current_schema()::regnamespace
+                  {in_the_way}
+                  AND held.relation IN (SELECT to_regclass(name) FROM unnest(%s::text[]) name)
                   AND held.database = (SELECT oid FROM pg_database
                                         WHERE datname = current_database()))
          ORDER BY activity.xact_start NULLS LAST, activity.pid
         """,
-        [list(tables)],
+        [[identifier(table) for table in tables]],
     )
     return [Session(*row) for row in cursor.fetchall()]
-
-
-def _quoted(name: str) -> str:
-    # Django's quote_name leaves quotes inside of a name as they are.
-    return '"{}"'.format(name.replace('"', '""'))

@@ -77,6 +77,8 @@ class MigrationRun:
         self._blocked: tuple[int, tuple[Blocker, ...]] | None = None
         #: The rows of the history of the attempts that have succeeded.
         self._rows: list[int] = []
+        #: What is to be announced once the transaction of several attempts is committed.
+        self._unannounced: list[dict[str, object]] | None = None
 
     def within(self, progress: Progress) -> MigrationRun:
         """A run inside this one, by a migration's code: the same lock, limits and batch."""
@@ -129,21 +131,50 @@ class MigrationRun:
     def as_one(self) -> Iterator[None]:
         """All attempts inside the block, records included, in one transaction: all or nothing.
 
-        No attempt is tried again in it. Where it fails, ``results`` keeps the failure alone.
+        They have one budget for their waits, none is tried again by itself, and what succeeded is
+        announced after the commit. Where it fails, ``results`` keeps the failure alone.
         """
         first_row, first_result = len(self._rows), len(self.results)
-        # What is set inside the transaction would go with it, where it fails.
+        done: list[dict[str, object]] = []
+        # Before the transaction, which would take the session's limits back with it.
         self._connection.ensure_connection()
         self._settle()
+        self._unannounced = done
         try:
             with atomic(self._connection.alias, durable=True):
-                self._timeouts.begin(atomic=True)
+                pid = self._timeouts.begin(atomic=True)
+                self._watch.pid = pid or self._watch.pid
                 yield
         except BaseException:
             self._records.rolled_back(self._rows[first_row:])
             failed = [one for one in self.results[first_result:] if not one.success]
             self.results[first_result:] = failed
             raise
+        finally:
+            self._unannounced = None
+        for facts in done:
+            signals.announce(signals.migration_finished, **facts)
+
+    def all_or_nothing(self, work: Callable[[], _T]) -> _T:
+        """Run ``work`` in one transaction (``as_one``), and again while it is only for want of a
+        lock: nothing of it has happened then."""
+        first_result = len(self.results)
+        number = 0
+        while True:
+            number += 1
+            try:
+                with self.as_one():
+                    return work()
+            except Exception as error:
+                cause = error.__cause__
+                blocked = is_blocked(error) or (cause is not None and is_blocked(cause))
+                if number > self._retries or not blocked:
+                    raise
+                failed = self.results[first_result:]
+                what = f"{failed[0].app}.{failed[0].name}" if failed else "This run"
+                del self.results[first_result:]
+                self._blocked = None
+                self._pause(what, number)
 
     @contextmanager
     def dropping(self, keys: Sequence[MigrationKey]) -> Iterator[None]:
@@ -211,7 +242,7 @@ class MigrationRun:
                 self._failed(attempt, row, error, final=not again)
                 if not again:
                     raise
-                self._pause(attempt)
+                self._pause(str(migration), number)
             else:
                 self._rows.append(row)
                 self._finished(attempt)
@@ -243,10 +274,6 @@ class MigrationRun:
             self._timeouts.charge(waited)
         return outcome
 
-    def _settle(self) -> None:
-        if self._timeouts.settle():
-            self._watch.pid = self._connection.connection.info.backend_pid
-
     def _concurrent_statement(
         self, execute: Callable[..., Any], sql: str, params: Any, *rest: Any
     ) -> Any:
@@ -265,6 +292,10 @@ class MigrationRun:
             self._watch.end()
             with suppress(Error):
                 self._timeouts.restore()
+
+    def _settle(self) -> None:
+        if self._timeouts.settle():
+            self._watch.pid = self._connection.connection.info.backend_pid
 
     def _started(
         self,
@@ -313,8 +344,9 @@ class MigrationRun:
         event: str,
     ) -> Attempt:
         def begun() -> None:
-            pid = self._timeouts.begin(atomic=self._connection.in_atomic_block)
-            self._watch.pid = pid or self._watch.pid
+            if self._unannounced is None:
+                pid = self._timeouts.begin(atomic=self._connection.in_atomic_block)
+                self._watch.pid = pid or self._watch.pid
 
         def write(attempt: Attempt) -> None:
             self._records.succeeded(
@@ -338,13 +370,16 @@ class MigrationRun:
     def _finished(self, attempt: Attempt) -> None:
         result = attempt.result(None)
         self.results.append(result)
-        signals.announce(
-            signals.migration_finished,
-            using=self._connection.alias,
-            batch=self._origin.batch,
-            result=result,
-            faked=attempt.faked,
-        )
+        facts: dict[str, object] = {
+            "using": self._connection.alias,
+            "batch": self._origin.batch,
+            "result": result,
+            "faked": attempt.faked,
+        }
+        if self._unannounced is None:
+            signals.announce(signals.migration_finished, **facts)
+        else:
+            self._unannounced.append(facts)
 
     def _failed(self, attempt: Attempt, row: int, error: BaseException, *, final: bool) -> None:
         told = describe(error)
@@ -374,12 +409,12 @@ class MigrationRun:
         # In somebody's transaction that one is broken now, and without one a part has been done.
         return migration.atomic and not self._connection.in_atomic_block and is_blocked(error)
 
-    def _pause(self, attempt: Attempt) -> None:
-        seconds = min(2.0 ** (attempt.number - 1), _LONGEST_PAUSE)
+    def _pause(self, what: str, number: int) -> None:
+        seconds = min(2.0 ** (number - 1), _LONGEST_PAUSE)
         seconds *= random.uniform(0.5, 1.0)  # noqa: S311  (so that two who collide do not again)
         who = "; ".join(map(str, self._watch.blockers)) or "sessions that could not be seen"
         self.progress.say(
-            f"{attempt.migration} did not get its locks, attempt {attempt.number} of "
+            f"{what} did not get its locks, attempt {number} of "
             f"{self._retries + 1}; the next in {seconds:.1f} s. In its way: {who}"
         )
         time.sleep(seconds)

@@ -1,0 +1,14 @@
+"""Pure: names of tables and columns as SQL, whatever they hold."""
+
+from __future__ import annotations
+
+
+def quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def identifier(table: str) -> str:
+    """A table for SQL. One that is quoted already, perhaps with its schema, stays as it is, as
+    Django has it."""
+    is_quoted = len(table) > 2 and table.startswith('"') and table.endswith('"')
+    return table if is_quoted else quoted(table)
