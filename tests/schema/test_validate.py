@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
@@ -20,6 +21,7 @@ from hodei.schema.replay.scratch import ReplayFailed
 from hodei.schema.results import FindingKind, Severity
 from hodei.schema.validation import Comparison
 from tests.processes import eventually
+from tests.processes import manage as manage_project
 
 Install = Callable[..., None]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -255,6 +257,21 @@ class TestCannotVerify:
         assert traces(ledger) == before
         assert execute(ledger, "SELECT last_value FROM ledger_entry_id_seq") == [(1,)]
 
+    def test_what_an_event_trigger_writes(self, ledger: str) -> None:
+        execute(
+            ledger,
+            "CREATE TABLE ddl_log (tag text); "
+            "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO public.ddl_log VALUES (tg_tag); END $$; "
+            "CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note()",
+        )
+        execute(ledger, "DELETE FROM ddl_log")
+
+        with pytest.raises(ReplayFailed, match=r"CreateModel of .* locked public\.ddl_log"):
+            MigrationService(ledger).validate()
+
+        assert execute(ledger, "SELECT tag FROM ddl_log") == []
+
     def test_a_table_that_somebody_alters(
         self, ledger: str, database: dict[str, Any], point_alias: Any
     ) -> None:
@@ -377,6 +394,19 @@ class TestLeavesNothing:
 
 @pytest.mark.process
 class TestRebuild:
+    def test_builds_what_a_replay_builds(self, database: dict[str, Any]) -> None:
+        url = "postgresql://{USER}:{PASSWORD}@/{NAME}?host={HOST}&port={PORT}".format_map(
+            {name: quote(str(value), safe="") for name, value in database.items()}
+        )
+        assert manage_project("migrate", "--verbosity", "0", DATABASE_URL=url).returncode == 0
+
+        replayed = manage_project("schema_snapshot", DATABASE_URL=url)
+        rebuilt = manage_project("schema_snapshot", "--rebuild", DATABASE_URL=url)
+
+        assert (replayed.returncode, replayed.stderr) == (0, "")
+        assert len(json.loads(replayed.stdout)["relations"]) > 20
+        assert json.loads(rebuilt.stdout) == json.loads(replayed.stdout)
+
     def test_runs_what_reaches_out_and_drops_its_database(
         self, manage: Run, scratch: str, database: dict[str, Any]
     ) -> None:
