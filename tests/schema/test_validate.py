@@ -235,7 +235,8 @@ class TestCannotVerify:
             ("UPDATE public.ledger_entry SET amount = 1", "locked public.ledger_entry"),
             ("SELECT 1; COMMIT; SELECT 2", "controls the transaction itself"),
             ("SELECT setval('public.ledger_entry_id_seq', 99)", "moves a sequence"),
-            ("CREATE TABLE odd (a type_of_an_extension)", "type or operator class of an extension"),
+            ("CREATE TABLE odd (a type_of_an_extension)", "operator class of an extension may be"),
+            ("SELECT function_of_an_extension()", "A type, function or operator class"),
             ("SET search_path TO public; DROP TABLE errand_thing", "a table that it dropped"),
             (
                 CROWD,
@@ -450,8 +451,65 @@ class TestRebuild:
 
         assert manage("schema_validate", "--rebuild", apps=("errand",)).returncode == 0
 
-        assert rebuilds(scratch) == []
+        assert rebuilds(scratch, name) == []
 
 
-def rebuilds(alias: str) -> list[tuple[Any, ...]]:
-    return execute(alias, "SELECT datname FROM pg_database WHERE datname ~ '^hodei_rebuild_'")
+def rebuilds(alias: str, name: str = "") -> list[tuple[Any, ...]]:
+    """The temporary databases that are rebuilds of this one, or have this name."""
+    return execute(
+        alias,
+        "SELECT datname FROM pg_database WHERE datname ~ '^hodei_rebuild_' AND (datname = "
+        f"'{name}' OR strpos(shobj_description(oid, 'pg_database'), current_database()) > 0)",
+    )
+
+
+@pytest.mark.process
+class TestExtensionTypes:
+    """A type that an extension has put into another schema is not seen from the scratch schema."""
+
+    @pytest.fixture
+    def extension(self, scratch: str) -> str:
+        """The name of an extension, and of the type that it brings, that this server has."""
+        there = {name for (name,) in execute(scratch, "SELECT name FROM pg_available_extensions")}
+        found = [name for name in ("citext", "hstore", "ltree", "vector") if name in there]
+        if not found:
+            if "postgresql" in os.environ.get("HODEI_REQUIRE", "").split(","):
+                pytest.fail("HODEI_REQUIRE names postgresql, and this server has no extensions.")
+            pytest.skip("this server has no extension with a type")
+        return found[0]
+
+    @pytest.fixture
+    def lexicon(self, manage: Run, extension: str) -> Callable[..., Any]:
+        """A function that runs a command in the project whose column is of that type."""
+        return lambda *words: manage(*words, apps=("lexicon",), LEXICON_EXTENSION=extension)
+
+    @pytest.mark.parametrize("home", ["public", "extensions"])
+    def test_are_compared_in_a_rebuild(
+        self, lexicon: Callable[..., Any], scratch: str, extension: str, home: str, tmp_path: Path
+    ) -> None:
+        execute(scratch, f"CREATE SCHEMA IF NOT EXISTS {home}")
+        execute(scratch, f"CREATE EXTENSION {extension} SCHEMA {home}")
+        (name,) = execute(scratch, "SELECT current_database()")[0]
+        execute(scratch, f"ALTER DATABASE {name} SET search_path TO public, extensions")
+        snapshot = tmp_path / "schema.json"
+        assert lexicon("migrate", "--verbosity", "0").returncode == 0
+
+        refused = lexicon("schema_validate")
+        rebuilt = lexicon("schema_validate", "--strict", "--rebuild")
+        unwritten = lexicon("schema_snapshot")
+        written = lexicon("schema_snapshot", "--rebuild", "--output", str(snapshot))
+        compared = lexicon("schema_validate", "--strict", "--expected", str(snapshot))
+        execute(scratch, "ALTER TABLE lexicon_word DROP COLUMN word, ADD COLUMN word text")
+        drifted = lexicon("schema_validate", "--rebuild", "--format", "json")
+
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert "operator class of an extension may be in another schema" in refused.stderr
+        assert "schema_validate --rebuild" in refused.stderr
+        assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
+        assert (unwritten.returncode, "--rebuild" in unwritten.stderr) == (3, True)
+        assert written.returncode == 0
+        assert (compared.returncode, compared.stderr) == (0, "")
+        assert drifted.returncode == 1
+        (finding,) = json.loads(drifted.stdout)["findings"]
+        assert (finding["kind"], finding["subject"]) == ("column_type", "lexicon_word.word")
+        assert finding["expected"].rpartition(".")[2] == extension

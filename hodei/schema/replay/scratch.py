@@ -234,8 +234,8 @@ def _reason(error: Error) -> str:
     match getattr(error.__cause__, "sqlstate", None):
         case "42501":
             return "The role may not do that: it needs CREATE on the database. "
-        case "42704":
-            return "A type or operator class of an extension may live in another schema. "
+        case "42704" | "42883":
+            return "A type, function or operator class of an extension may be in another schema. "
         case "53200":
             return "The server's lock table is full: see max_locks_per_transaction. "
     return ""
