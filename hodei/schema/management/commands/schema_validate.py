@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hodei.schema.connection import check_connection
+from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, FOUND, UNVERIFIED, ReportCommand
 from hodei.schema.plan.tokens import wrap
 from hodei.schema.results import Finding, SchemaValidationResult, Severity
@@ -105,6 +106,8 @@ class Command(ReportCommand):
         if options["format"] == "json":
             self.print_json(document(database, source_of(options), validation))
         else:
+            for line in heading(database):
+                self.stdout.write(line)
             self.print_findings(validation, self.colours(**options))
         if validation.compared == 0:
             self.stderr.write(
@@ -130,7 +133,7 @@ class Command(ReportCommand):
             ]
             titles = ("severity", "finding", "object", "expected", "actual")
             paint = {"severity": lambda text: paints[text](text)}
-            self.stdout.write("\n".join(render(titles, rows, paint=paint)))
+            self.stdout.write("\n".join(render(titles, rows, paint=paint, whole={"severity"})))
             self.stdout.write("")
         for finding in validation.findings:
             if not finding.repair:
