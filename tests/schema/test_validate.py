@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connections, transaction
+from django.db import DataError, connections, transaction
 
 from hodei.schema import MigrationService
 from hodei.schema.replay.scratch import ReplayFailed
@@ -121,6 +121,35 @@ class TestHealthy:
         assert not validation.is_valid
         assert validation.findings == ()
         assert len(validation.pending_migrations) == 2
+
+    def test_what_is_not_applied_is_named(
+        self, ledger: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call_command("migrate", "ledger", "0001", database=ledger, verbosity=0)
+        monkeypatch.setenv("LEDGER_AMOUNT", "nonsense")
+        with pytest.raises(DataError):
+            call_command("migrate", "ledger", database=ledger, verbosity=0)
+        out, document = io.StringIO(), io.StringIO()
+
+        for where, form in ((out, "table"), (document, "json")):
+            with pytest.raises(SystemExit):
+                call_command("schema_validate", database=ledger, stdout=where, format=form)
+
+        assert "Pending: ledger.0003_amount\nFailed: ledger.0002_post\n" in out.getvalue()
+        found = json.loads(document.getvalue())
+        assert found["pending"] == ["ledger.0003_amount"]
+        assert found["failed"] == ["ledger.0002_post"]
+
+    def test_what_was_only_recorded_is_a_note(self, ledger: str) -> None:
+        call_command("migrate", "ledger", "0001", database=ledger, verbosity=0)
+        call_command("migrate", "ledger", "0002", fake=True, database=ledger, verbosity=0)
+        call_command("migrate", "ledger", database=ledger, verbosity=0)
+
+        validation = MigrationService(ledger).validate()
+
+        assert validation.is_valid
+        assert validation.findings == ()
+        assert validation.notes[1].startswith("Only recorded, and never run here: ledger.0002_post")
 
     def test_in_a_transaction_of_the_caller(self, ledger: str) -> None:
         with transaction.atomic(using=ledger):

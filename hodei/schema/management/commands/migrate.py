@@ -154,14 +154,16 @@ def _exists(module: str) -> bool:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("it is a number of seconds, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; give 0 or more.")
     return value
 
 
 def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("it is a number, 0 or more")
-    return value
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of attempts; give 0 or more.")
+    return int(text)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -193,10 +194,10 @@ def table_of_values(runs: Sequence[Run]) -> str:
 
 
 def _limit(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("it is a number, 0 or more")
-    return value
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 0 or more.")
+    # The server counts no further.
+    return min(int(text), sys.maxsize)
 
 
 def _since(text: str) -> datetime:
