@@ -136,6 +136,11 @@ def is_third_party(migration: Migration) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return False
-    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     path = Path(file)
-    return any(path.is_relative_to(place) for place in places) or "dist-packages" in path.parts
+    return any(map(path.is_relative_to, _places())) or "dist-packages" in path.parts
+
+
+@lru_cache(maxsize=1)
+def _places() -> frozenset[str]:
+    """Where packages are installed; asking for one takes Python longer than a query."""
+    return frozenset({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 WIDTH = 100
 _GAP = "  "
@@ -18,14 +18,17 @@ def render(
     *,
     width: int = WIDTH,
     paint: Mapping[str, Paint] | None = None,
+    whole: Collection[str] = (),
 ) -> list[str]:
     """Return the lines: titles, then rows, in left-aligned columns, none longer than ``width``.
 
-    Where they would be longer, the widest columns give way and their cells lose the middle.
+    Where they would be longer, the widest columns give way and their cells lose the middle; those
+    that ``whole`` names, which say nothing without it, only when the others are narrow.
     ``paint`` colours the cells of the columns it names, by their whole text; the titles stay plain.
     """
     cells = [[_printable(cell) for cell in row] for row in rows]
-    widths = _widths([list(titles), *cells], width)
+    last = [title in whole for title in titles]
+    widths = _widths([list(titles), *cells], width, last)
     painters = [(paint or {}).get(title) for title in titles]
     lines = [_line(titles, widths, [None] * len(titles))]
     lines.extend(_line(row, widths, painters) for row in cells)
@@ -63,11 +66,15 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+def _widths(rows: Sequence[Sequence[str]], width: int, last: Sequence[bool]) -> list[int]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     room = width - len(_GAP) * (len(widths) - 1)
-    while sum(widths) > room and max(widths) > _NARROWEST:
-        widths[widths.index(max(widths))] -= 1
+    for giving in ([i for i, later in enumerate(last) if not later], range(len(widths))):
+        while giving and sum(widths) > room:
+            widest = max(giving, key=widths.__getitem__)
+            if widths[widest] <= _NARROWEST:
+                break
+            widths[widest] -= 1
     return widths
 
 

@@ -1,7 +1,8 @@
 """``migrate`` in processes that are forked from one where Django is ready: many, quickly.
 
     python -m tests.schema.forks together N     for each name on stdin: N at once on that database
-    python -m tests.schema.forks crash          for each "NAME POINT": one that is killed there
+    python -m tests.schema.forks crash          for each "NAME POINT": one that is killed there, one
+                                                that goes to the end, and what commands say then
 
 With another word, ``adopt``, they run ``schema_adopt`` in its place.
 
@@ -61,14 +62,21 @@ def together(name: str, number: int, work: Work) -> list[dict[str, Any]]:
 
 
 def crash(name: str, point: int, work: Work) -> dict[str, Any]:
-    """Run one that is killed at this point, and then another one to its end."""
+    """Run one that is killed at this point, another one to its end, and then look."""
 
     def die() -> None:
         count = instrument(point)
         work(name)
         sys.stdout.write(f"{count()}")
 
-    return {"killed": end_of(fork(die)), "after": end_of(fork(lambda: work(name)))}
+    ends = {"killed": end_of(fork(die)), "after": end_of(fork(lambda: work(name)))}
+    if work is not migrate:
+        return ends
+    return {
+        **ends,
+        "validated": end_of(fork(lambda: command(name, "schema_validate", strict=True))),
+        "failed": end_of(fork(lambda: command(name, "schema_history", failed=True, format="json"))),
+    }
 
 
 def instrument(point: int) -> Callable[[], int]:
@@ -94,11 +102,15 @@ def instrument(point: int) -> Callable[[], int]:
 
 
 def migrate(name: str) -> None:
+    command(name, "migrate", interactive=False, verbosity=1, stdout=io.StringIO())
+
+
+def command(name: str, word: str, **options: Any) -> None:
     from django.core.management import call_command
     from django.db import connections
 
     connections.settings["default"]["NAME"] = name
-    call_command("migrate", interactive=False, verbosity=1, stdout=io.StringIO())
+    call_command(word, **options)
 
 
 def adopt(name: str) -> None:

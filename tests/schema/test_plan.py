@@ -337,7 +337,7 @@ class TestNothingIsDone:
 def plan(alias: str, *words: str, **options: Any) -> str:
     out = io.StringIO()
     call_command("schema_plan", *words, database=alias, stdout=out, **options)
-    return out.getvalue()
+    return out.getvalue().removeprefix(f"Database: {alias}\n")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -126,12 +127,17 @@ class TestCrash:
             expected = connection.execute(CATALOG).fetchall()
             keys = sorted(recorded(connection))
         points = choose(int(undisturbed["killed"]["said"]))
+        interrupted = 0
         for start in range(0, len(points), 10):
-            self.check_points(points[start : start + 10], forks, expected, keys)
+            interrupted += self.check_points(points[start : start + 10], forks, expected, keys)
+        # Most exchanges are a migration's own.
+        assert interrupted > len(points) / 2
 
     def check_points(
         self, points: list[int], forks: Forks, expected: list[Any], keys: list[Any]
-    ) -> None:
+    ) -> int:
+        """Return in how many of them the history shows an interruption."""
+        interrupted = 0
         with ExitStack() as stack:
             made = [stack.enter_context(new_database()) for _ in points]
             lines = [f"{db['NAME']} {point}" for db, point in zip(made, points, strict=True)]
@@ -141,7 +147,13 @@ class TestCrash:
                 # Runs differ by an exchange or two: one may have ended before the last points.
                 assert killed["code"] == KILLED or int(killed["said"]) <= point, (point, end)
                 assert end["after"]["code"] == 0, (point, end["after"]["said"])
+                assert end["validated"]["code"] == 0, (point, end["validated"]["said"])
+                assert end["validated"]["said"].rstrip().endswith("migrations applied"), point
+                failed = [run["error"] for run in json.loads(end["failed"]["said"])["runs"]]
+                assert failed in ([], [INTERRUPTED]), (point, failed)
+                interrupted += len(failed)
                 self.check_end(database, expected, keys, point)
+        return interrupted
 
     def check_end(
         self, database: dict[str, Any], expected: list[Any], keys: list[Any], point: int
@@ -150,13 +162,9 @@ class TestCrash:
             assert connection.execute(CATALOG).fetchall() == expected, point
             assert sorted(recorded(connection)) == keys, point
             runs = connection.execute(
-                "SELECT app, name, success, error FROM schema_migration_runs ORDER BY id"
+                "SELECT app, name FROM schema_migration_runs WHERE success ORDER BY id"
             ).fetchall()
-            unfinished = [run for run in runs if not run[2]]
-            assert all(run[2:] == (False, INTERRUPTED) for run in unfinished), (point, unfinished)
-            assert len(unfinished) <= 1, (point, unfinished)
-            done = [run[:2] for run in runs if run[2]]
-            assert len(done) == len(set(done)), point
+            assert len(runs) == len(set(runs)), point
 
     def test_at_some_points(self, databases: Databases, forks: Forks) -> None:
         self.check(databases, forks, lambda count: random.Random(7).sample(range(count), 8))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"^hodei_rebuild_(\d+)_[0-9a-f]{8}$")
 #: An orphan is at least this old, in seconds, and nobody is connected to it.
 _ORPHANED_AFTER = 600
-_COMMENT = "Temporary, of schema_validate --rebuild; it may be dropped when nobody is connected."
+_COMMENT = "Temporary, a rebuild of {}; it may be dropped when nobody is connected."
 
 
 class RebuildFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
@@ -59,7 +59,7 @@ def rebuild(
             "database": _settings(connection, name),
             "migrations": [list(key) for key in migrations],
             "schema": schema,
-            "extensions": [one for one in live.extensions if one != "plpgsql"],
+            "extensions": _extensions(connection),
             "tables": sorted(live.relations),
             "makers": makers is not None,
         }
@@ -82,16 +82,18 @@ def _temporary_database(connection: BaseDatabaseWrapper) -> Iterator[str]:
         with connection.cursor() as cursor:
             _sweep(cursor)
             cursor.execute(
-                "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
-                "WHERE datname = current_database()"
+                "SELECT datname, pg_encoding_to_char(encoding), datcollate, datctype "
+                "FROM pg_database WHERE datname = current_database()"
             )
-            encoding, collate, ctype = cursor.fetchone()
+            original, encoding, collate, ctype = cursor.fetchone()
             cursor.execute(
                 f"CREATE DATABASE {quoted} TEMPLATE template0 ENCODING %s LC_COLLATE %s "
                 "LC_CTYPE %s",
                 [encoding, collate, ctype],
             )
-            cursor.execute(f"COMMENT ON DATABASE {quoted} IS %s", [_COMMENT])
+            cursor.execute(f"COMMENT ON DATABASE {quoted} IS %s", [_COMMENT.format(original)])
+            # It may be this database's own, and then no setting of Django's would bring it along.
+            cursor.execute(f"ALTER DATABASE {quoted} SET search_path FROM CURRENT")
     except Error as error:
         words = " ".join(str(error).split())
         raise RebuildFailed(
@@ -115,6 +117,16 @@ def _sweep(cursor: Any) -> None:
         match = _NAME.match(name)
         if match and time.time() - int(match[1]) > _ORPHANED_AFTER:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+def _extensions(connection: BaseDatabaseWrapper) -> list[list[str]]:
+    """Name and schema of each: types of theirs may be used, and are printed with the schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
+            "WHERE extname <> 'plpgsql' ORDER BY extname"
+        )
+        return [list(row) for row in cursor.fetchall()]
 
 
 def _settings(connection: BaseDatabaseWrapper, name: str) -> dict[str, Any]:

@@ -80,16 +80,21 @@ def _build(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _prepare(connection: Any, schema: str, extensions: list[str]) -> list[str]:
-    """Make the schema and what extensions can be made: types of theirs may be used."""
+def _prepare(connection: Any, schema: str, extensions: list[list[str]]) -> list[str]:
+    """Make the schema, and what extensions can be made, where they are in the real database."""
     from django.db import Error  # noqa: PLC0415
 
     notes = []
+    quote = connection.ops.quote_name
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {connection.ops.quote_name(schema)}")
-        for name in extensions:
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        for name, home in extensions:
             try:
-                cursor.execute(f"CREATE EXTENSION {connection.ops.quote_name(name)} CASCADE")
+                if not home.startswith("pg_"):
+                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(home)}")
+                cursor.execute(
+                    f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(home)} CASCADE"
+                )
             except Error as error:
                 words = " ".join(str(error).split())
                 notes.append(f"Extension {name} could not be made in the rebuild ({words}).")

@@ -2,7 +2,8 @@
 
 The replay runs in one transaction of a connection of its own, which is always rolled back. The
 scratch schema alone is in the search path, so that unqualified names cannot meet the real tables,
-and after each operation our own locks are read: one on anything real ends the replay.
+and after each operation our own locks are read: one on anything real ends the replay. See Note
+[Locks that are not read].
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from django.db import Error, router
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import CreateModel, SeparateDatabaseAndState
-from django.db.migrations.state import ProjectState
 
 from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.catalog.model import Catalog
 from hodei.schema.errors import SchemaError
+from hodei.schema.replay.forwards import Forwards
+from hodei.schema.replay.inside import stays_inside
 from hodei.schema.replay.sessions import never_kept, set_timeouts
 from hodei.schema.replay.twins import Notes, StatementRefused, transactional, twin_of
 from hodei.schema.results import MigrationKey
@@ -34,15 +36,24 @@ if TYPE_CHECKING:
 #: One transaction locks every table it makes, with its indexes and sequences, and the server's lock
 #: table holds some 6,400 at its defaults, for everybody.
 MOST_TABLES = 300
+_UNREAD_AT_MOST = 200
 
 REBUILD = (
     "Use schema_validate --rebuild, which replays in a temporary database, or --expected with a "
     "file of schema_snapshot."
 )
 
-# Read after every operation, so it is kept cheap: whose they are is looked up once for each.
+# Note [Locks that are not read]
+# Reading one's own locks takes the server as long as there are locks, so reading them after each of
+# many operations takes longer than all the rest. After a statement that plainly stays inside the
+# schema of the search path (``inside``) there is nothing to find, and they are read before long:
+# after the next statement that may reach out, and at the end of each migration. An event trigger
+# makes any statement one that may: its function is somebody's.
+
+# Whose they are is looked up once for each.
 _HELD = """
-SELECT current_setting('search_path'), ARRAY(
+SELECT current_setting('search_path'),
+       EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D'), ARRAY(
        SELECT DISTINCT relation::bigint FROM pg_locks
         WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode <> 'AccessShareLock'
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
@@ -146,12 +157,10 @@ def _played(
     """Run the twins, one after the other; yields after each."""
     migrations = [loader.graph.nodes[key] for key in keys]
     _refuse_many(_count_models(migrations))
-    state = ProjectState(real_apps=loader.unmigrated_apps)
+    forwards = Forwards(guard.connection, loader.unmigrated_apps)
     for key, migration in zip(keys, migrations, strict=True):
         with _failures(str(migration)):
-            twin = twin_of(migration, notes, guard.check)
-            with guard.connection.schema_editor(atomic=migration.atomic) as editor:
-                state = twin.apply(state, editor)
+            forwards.run(twin_of(migration, notes, guard.look))
             guard.check(str(migration))
         yield key
 
@@ -161,7 +170,10 @@ class Guard:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self._sent = False
+        #: Statements since the locks were read, and whether one of them may have reached out.
+        self._unread = 0
+        self._may_reach_out = False
+        self._has_event_triggers = True
         self._tables = 0
         #: Relations of the scratch schema and of the system, as far as they were seen.
         self._harmless: set[int] = set()
@@ -181,23 +193,30 @@ class Guard:
         context: Any,
     ) -> Any:
         """Django's wrapper around each statement: the twin is sent in its place."""
-        self._sent = True
         twin = transactional(sql) if isinstance(sql, str) else sql
+        self._unread += 1
+        if self._has_event_triggers or not stays_inside(str(twin)):
+            self._may_reach_out = True
         return execute(twin, params, many, context)
+
+    def look(self, what: str) -> None:
+        """Check if there is something to find. See Note [Locks that are not read]."""
+        if self._may_reach_out or self._unread >= _UNREAD_AT_MOST:
+            self.check(what)
 
     def check(self, what: str) -> None:
         """Raise ReplayFailed if something real was locked, or too much was made."""
-        if not self._sent:
+        if not self._unread:
             return
         with self.connection.cursor() as cursor:
             cursor.execute(_HELD)
-            path, held = cursor.fetchone()
+            path, self._has_event_triggers, held = cursor.fetchone()
             new = [oid for oid in held if oid not in self._harmless]
             if new:
                 self._judge(cursor, new, what)
             if path != self.schema:
                 cursor.execute(f"SET LOCAL search_path TO {self.schema}")
-        self._sent = False
+        self._unread, self._may_reach_out = 0, False
 
     def _judge(self, cursor: Any, relations: list[int], what: str) -> None:
         cursor.execute(_WHOSE, [relations])
@@ -259,8 +278,8 @@ def _reason(error: Error) -> str:
     match getattr(error.__cause__, "sqlstate", None):
         case "42501":
             return "The role may not do that: it needs CREATE on the database. "
-        case "42704":
-            return "A type or operator class of an extension may live in another schema. "
+        case "42704" | "42883":
+            return "A type, function or operator class of an extension may be in another schema. "
         case "53200":
             return "The server's lock table is full: see max_locks_per_transaction. "
     return ""
