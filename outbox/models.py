@@ -125,6 +125,11 @@ class Event(models.Model):
             models.Index(fields=["aggregate_type", "aggregate_id"], name="idx_outbox_aggregate"),
             models.Index(fields=["event_type", "created_at"], name="idx_outbox_event_type"),
             models.Index(
+                fields=["status", "created_at"],
+                condition=Q(status="PENDING"),
+                name="idx_outbox_status_created",
+            ),
+            models.Index(
                 fields=["destination", "lane", "seq"],
                 condition=Q(status="PENDING", held=False),
                 name="outbox_events_pending_idx",
@@ -135,6 +140,11 @@ class Event(models.Model):
                 name="outbox_events_held_idx",
             ),
             models.Index(fields=["-seq"], name="outbox_events_newest_idx"),
+            models.Index(
+                fields=["published_at"],
+                condition=Q(status="PUBLISHED"),
+                name="outbox_events_published_idx",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -376,6 +386,7 @@ class TroubledKey(models.Model):
         ]
         indexes = [
             models.Index(fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"),
+            models.Index(fields=["event_id"], name="outbox_keys_event_idx"),
         ]
         verbose_name = "troubled key"
 
