@@ -125,11 +125,6 @@ class Event(models.Model):
             models.Index(fields=["aggregate_type", "aggregate_id"], name="idx_outbox_aggregate"),
             models.Index(fields=["event_type", "created_at"], name="idx_outbox_event_type"),
             models.Index(
-                fields=["status", "created_at"],
-                condition=Q(status="PENDING"),
-                name="idx_outbox_status_created",
-            ),
-            models.Index(
                 fields=["destination", "lane", "seq"],
                 condition=Q(status="PENDING", held=False),
                 name="outbox_events_pending_idx",
@@ -144,6 +139,12 @@ class Event(models.Model):
                 fields=["published_at"],
                 condition=Q(status="PUBLISHED"),
                 name="outbox_events_published_idx",
+            ),
+            # With a condition that no relay names: see the migration 0018.
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status="PENDING", published_at=None),
+                name="outbox_events_oldest_idx",
             ),
         ]
 

@@ -1,7 +1,4 @@
-"""Drop the index whose work a new one does: its first column is fixed by its condition.
-
-Its neighbour, ``idx_outbox_status_created``, stays: it tells how old the oldest pending event is.
-"""
+"""Drop the indexes whose work the new ones do: their first column is fixed by their condition."""
 
 from __future__ import annotations
 
@@ -13,4 +10,5 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RemoveIndex("event", "idx_outbox_pending_retries"),
+        migrations.RemoveIndex("event", "idx_outbox_status_created"),
     ]

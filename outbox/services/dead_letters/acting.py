@@ -125,8 +125,11 @@ def act(
 ) -> tuple[list[Done], list[DeadLetterError]]:
     """Do it with each of these for which it can be done; returns what was done, and why not.
 
-    One transaction for all, or the caller's. The ids are of letters or of their events.
+    One transaction for all, or the caller's. The ids are of letters or of their events. A copy is
+    resent by ``edit_and_resend`` alone: ValueError.
     """
+    if deed.action is DeadLetterAction.RESENT:
+        raise ValueError("RESENT needs a copy for each dead letter: see edit_and_resend.")
     try:
         return _act(letter_ids, deed, using)
     except IntegrityError:

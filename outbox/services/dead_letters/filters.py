@@ -26,7 +26,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from outbox.models import DeadLetter, DeadLetterActionRecord, TroubledKey
-from outbox.states import DeadLetterAction, DeadLetterState
+from outbox.states import DeadLetterAction, DeadLetterState, KeyState
 
 #: The actions that close a dead letter. The state they leave it in has the same name.
 CLOSING = (
@@ -118,13 +118,15 @@ def requeues() -> Coalesce:
 
 
 def holds() -> Exists:
-    """Whether an aggregate waits behind a dead letter. By the index of the keys."""
+    """Whether an aggregate waits until somebody deals with the dead letter. By the index of the
+    keys."""
     return Exists(
         TroubledKey.objects.filter(
             destination=OuterRef("destination"),
             aggregate_type=OuterRef("aggregate_type"),
             aggregate_id=OuterRef("aggregate_id"),
             event_id=OuterRef("original_event_id"),
+            state=KeyState.PARKED.value,
         )
     )
 

@@ -63,7 +63,7 @@ class Letter:
     note: str | None
     #: How often it was sent again.
     requeues: int
-    #: Whether its aggregate waits behind it.
+    #: Whether its aggregate waits until somebody deals with it.
     holds: bool
 
 
