@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 #: Between attempts at an event that is rejected.
 RETRIES = Backoff(base=1.0, cap=600.0)
 CRASHED = "crashed"
+#: Events that one statement lets go.
+MOST_LET_GO = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +137,18 @@ def let_go(session: Any, destination: str, heads: Sequence[uuid.UUID]) -> None:
     ``session`` is anything with ``execute``: a connection of psycopg or a cursor of Django's.
     """
     rows = _rows(session, "drop_keys", {"destination": destination, "ids": list(heads)})
-    if rows:
-        session.execute(
-            statement("outbox", "let_go"),
-            {
-                "destination": destination,
-                "types": [row[0] for row in rows],
-                "aggregates": [row[1] for row in rows],
-            },
-        )
+    if not rows:
+        return
+    asked = {
+        "destination": destination,
+        "types": [row[0] for row in rows],
+        "aggregates": [row[1] for row in rows],
+        "most": MOST_LET_GO,
+    }
+    while True:
+        result = session.execute(statement("outbox", "let_go"), asked) or session
+        if result.rowcount < MOST_LET_GO:
+            return
 
 
 def _failure(event: Event, outcome: Outcome, destination: Destination, rng: Random) -> Failure:

@@ -60,7 +60,8 @@ def whole(detail: Detail, now: datetime) -> Iterator[str]:
     by = f" by {one.resolved_by}" if one.resolved_by else ""
     yield f"dead letter: {one.id}"
     yield f"state: {one.state.lower()}{by}, for {since}"
-    yield f"event: {one.event_type} v{one.event_version}, {one.event_id}, {_row(detail)}"
+    yield f"event: {one.event_type} v{one.event_version}, {_row(detail)}"
+    yield f"event id: {one.event_id}"
     key = f" ({one.aggregate_id})" if one.aggregate_key else ""
     yield f"aggregate: {one.aggregate_type} {one.aggregate_key or one.aggregate_id}{key}"
     yield f"destination: {one.destination}"
@@ -89,8 +90,8 @@ def whole(detail: Detail, now: datetime) -> Iterator[str]:
 
 def _row(detail: Detail) -> str:
     if detail.event_status is None:
-        return "whose row is gone (a requeue makes it again)"
-    return f"whose row is {detail.event_status}"
+        return "gone (a requeue makes it again)"
+    return detail.event_status
 
 
 def _waiting(detail: Detail) -> Iterator[str]:

@@ -591,7 +591,8 @@ def rows_read(outbox: Outbox) -> int:
 
 class TestMeanwhile:
     def test_a_release_and_a_hold_do_not_miss_each_other(self, outbox: Outbox) -> None:
-        """The relay has met a follower; before it is held back, its aggregate is let go."""
+        """The relay has met a follower; before it is held back, its aggregate is let go. (The other
+        way round: ``TestAtOnce`` of the dead letters.)"""
         outbox.publish(JOB, 1)
         outbox.drain(failing(permanent("x", "y"), 1))
         (follower,) = outbox.publish(JOB, 2)
@@ -601,23 +602,44 @@ class TestMeanwhile:
         with connect("default", "a person") as person, connect("default", "relay") as relay:
             with person.transaction():
                 settlement.let_go(person, "default", [head])
-                held = threading.Thread(
-                    target=relay.execute,
-                    args=(
-                        statement("outbox", "hold_behind"),
-                        {"ids": [follower], "keys": [key]},
-                    ),
+                held = relay.execute(
+                    statement("outbox", "hold_behind"), {"ids": [follower], "keys": [key]}
                 )
-                held.start()
-                assert eventually(
-                    lambda: outbox.value(
-                        "SELECT cardinality(pg_blocking_pids(%s)) > 0", [relay.info.backend_pid]
-                    )
-                )
-            held.join(10)
 
+        assert held.rowcount == 0
         assert outbox.rows("SELECT held FROM outbox_events WHERE id = %s", [follower]) == [(False,)]
         assert outbox.drain().numbers == [2]
+
+    def test_a_release_that_takes_its_time_stops_no_others(self, outbox: Outbox) -> None:
+        outbox.publish(JOB, 1)
+        outbox.drain(failing(permanent("x", "y"), 1))
+        head = outbox.value("SELECT event_id FROM outbox_keys")
+        recorder = Recorder()
+
+        with connect("default", "a person") as person, running(outbox.relay(recorder, once=False)):
+            with person.transaction():
+                settlement.let_go(person, "default", [head])
+                outbox.publish(JOB, 2)
+                outbox.publish(SAME_LANE, 3)
+                assert eventually(lambda: recorder.numbers == [3])
+            assert eventually(lambda: recorder.numbers == [3, 2])
+
+    def test_a_release_goes_by_statements_that_end(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settlement, "MOST_LET_GO", 2)
+        for aggregate in (JOB, OTHER):
+            outbox.publish(aggregate, 0)
+        outbox.drain(failing(permanent("x", "y"), 0))
+        for aggregate in (JOB, OTHER):
+            outbox.publish(aggregate, 1, 2, 3, 4)
+        outbox.drain()
+        heads = [row[0] for row in outbox.rows("SELECT event_id FROM outbox_keys")]
+
+        with connect("default", "a person") as person, person.transaction():
+            settlement.let_go(person, "default", heads)
+
+        assert sorted(outbox.drain().numbers) == [1, 1, 2, 2, 3, 3, 4, 4]
 
     def test_what_a_person_has_dealt_with_is_left_alone(self, outbox: Outbox) -> None:
         outbox.publish(JOB, 1)

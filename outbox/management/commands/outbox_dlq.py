@@ -225,12 +225,11 @@ class Command(ReportCommand):
                 refused += 1
                 self.stderr.write(self.style.ERROR(str(error)))
                 continue
-            behind = (
-                f"; its aggregate waits behind event {one.waits_behind}, which goes first"
-                if one.waits_behind
-                else ""
-            )
-            self.stdout.write(f"Dead letter {one.letter_id} was {done}{behind}.")
+            self.stdout.write(f"Dead letter {one.letter_id} was {done}.")
+            if one.waits_behind:
+                self.stdout.write(
+                    f"  Its aggregate waits behind event {one.waits_behind}, which goes first."
+                )
         return FOUND if refused else FINE
 
     def act_on_all(self, options: dict[str, Any]) -> int:
@@ -268,7 +267,8 @@ class Command(ReportCommand):
                 f"Of these {result.waiting:,} wait behind another event of their aggregate."
             )
         if result.refused:
-            self.stderr.write(f"{counted(result.refused, 'dead letter')} were left alone:")
+            were = _were(result.refused)
+            self.stderr.write(f"{counted(result.refused, 'dead letter')} {were} left alone:")
             for refusal in result.refusals:
                 self.stderr.write(f"  {refusal}")
         if result.is_interrupted:
@@ -307,7 +307,7 @@ class Command(ReportCommand):
             )
         except EventInvalid as error:
             raise CommandError(str(error), returncode=MISUSE) from error
-        self.stdout.write(f"Dead letter {letter} was resent as event {copy}.")
+        self.stdout.write(f"Dead letter {letter} was resent.\n  Its copy is event {copy}.")
         return FINE
 
 
