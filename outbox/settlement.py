@@ -17,6 +17,7 @@ from hodei.sql import statement
 from outbox.conf import PARK, Destination
 from outbox.events import Event
 from outbox.fingerprint import fingerprint, storable
+from outbox.held import let_go
 from outbox.keys import lane_of
 from outbox.outcomes import Kind, Outcome
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 #: Between attempts at an event that is rejected.
 RETRIES = Backoff(base=1.0, cap=600.0)
 CRASHED = "crashed"
-#: Events that one statement lets go.
-MOST_LET_GO = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +130,6 @@ def acknowledge(
     return lanes - set(row[1] if row else ())
 
 
-def let_go(session: Any, destination: str, heads: Sequence[uuid.UUID]) -> None:
-    """Let the aggregates go that wait behind these events. Joins the caller's transaction.
-
-    ``session`` is anything with ``execute``: a connection of psycopg or a cursor of Django's.
-    """
-    rows = _rows(session, "drop_keys", {"destination": destination, "ids": list(heads)})
-    if not rows:
-        return
-    asked = {
-        "destination": destination,
-        "types": [row[0] for row in rows],
-        "aggregates": [row[1] for row in rows],
-        "most": MOST_LET_GO,
-    }
-    while True:
-        result = session.execute(statement("outbox", "let_go"), asked) or session
-        if result.rowcount < MOST_LET_GO:
-            return
-
-
 def _failure(event: Event, outcome: Outcome, destination: Destination, rng: Random) -> Failure:
     code = storable(outcome.code or outcome.kind.value)[:255]
     message = storable(outcome.message or code)
@@ -241,10 +220,3 @@ def _told(failures: Sequence[Failure], destination: Destination) -> dict[str, An
             for one in failures
         ],
     }
-
-
-def _rows(session: Any, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    # A cursor of Django's returns nothing from execute, and is its own result.
-    result = session.execute(statement("outbox", name), parameters) or session
-    found: list[tuple[Any, ...]] = result.fetchall()
-    return found

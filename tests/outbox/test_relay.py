@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from hodei.sessions import connect
-from outbox import settlement
+from outbox import held, settlement
 from outbox.conf import SKIP, Destination
 from outbox.events import Event
 from outbox.lanes import Leases
@@ -566,7 +566,7 @@ class TestParked:
 
         head = outbox.value("SELECT event_id FROM outbox_keys")
         with connect("default", "a person") as person, person.transaction():
-            settlement.let_go(person, "default", [head])
+            held.let_go(person, "default", [head])
         assert outbox.drain().numbers == list(range(1, followers + 1))
 
 
@@ -599,14 +599,17 @@ class TestMeanwhile:
         key, head = outbox.rows("SELECT id, event_id FROM outbox_keys")[0]
         from hodei.sql import statement
 
-        with connect("default", "a person") as person, connect("default", "relay") as relay:
-            with person.transaction():
-                settlement.let_go(person, "default", [head])
-                held = relay.execute(
-                    statement("outbox", "hold_behind"), {"ids": [follower], "keys": [key]}
-                )
+        with (
+            connect("default", "a person") as person,
+            connect("default", "relay") as relay,
+            person.transaction(),
+        ):
+            held.let_go(person, "default", [head])
+            put_aside = relay.execute(
+                statement("outbox", "hold_behind"), {"ids": [follower], "keys": [key]}
+            )
 
-        assert held.rowcount == 0
+        assert put_aside.rowcount == 0
         assert outbox.rows("SELECT held FROM outbox_events WHERE id = %s", [follower]) == [(False,)]
         assert outbox.drain().numbers == [2]
 
@@ -618,7 +621,7 @@ class TestMeanwhile:
 
         with connect("default", "a person") as person, running(outbox.relay(recorder, once=False)):
             with person.transaction():
-                settlement.let_go(person, "default", [head])
+                held.let_go(person, "default", [head])
                 outbox.publish(JOB, 2)
                 outbox.publish(SAME_LANE, 3)
                 assert eventually(lambda: recorder.numbers == [3])
@@ -627,7 +630,7 @@ class TestMeanwhile:
     def test_a_release_goes_by_statements_that_end(
         self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(settlement, "MOST_LET_GO", 2)
+        monkeypatch.setattr(held, "MOST_LET_GO", 2)
         for aggregate in (JOB, OTHER):
             outbox.publish(aggregate, 0)
         outbox.drain(failing(permanent("x", "y"), 0))
@@ -637,7 +640,7 @@ class TestMeanwhile:
         heads = [row[0] for row in outbox.rows("SELECT event_id FROM outbox_keys")]
 
         with connect("default", "a person") as person, person.transaction():
-            settlement.let_go(person, "default", heads)
+            held.let_go(person, "default", heads)
 
         assert sorted(outbox.drain().numbers) == [1, 1, 2, 2, 3, 3, 4, 4]
 

@@ -1,6 +1,7 @@
 """What one person does with dead letters: once, on record, and with what waits behind them.
 
-Locks are taken in the relay's order: events, letters, keys. See Note [Letting go].
+Locks are taken in the relay's order: events, letters, keys. See Note [Letting go]
+in ``outbox.held``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 
 from hodei.sql import statement
-from outbox import settlement
+from outbox.held import let_go
 from outbox.keys import lane_of
 from outbox.services.dead_letters.filters import CLOSING
 from outbox.services.dead_letters.refusals import (
@@ -28,12 +29,6 @@ from outbox.services.dead_letters.refusals import (
 )
 from outbox.states import DeadLetterAction, DeadLetterState
 from outbox.wakeup import WAKE
-
-# Note [Letting go]
-# A relay that meets an event of a troubled aggregate puts it aside, while it holds the row of
-# outbox_keys. So whoever lets an aggregate go deletes or changes that row first, and lets the
-# events go by a later statement, which sees what relays have put aside until then. What relays read
-# is committed at once: the followers of an aggregate are free together, and are sent in order.
 
 LONGEST_ACTOR = 100
 LONGEST_NOTE = 2_000
@@ -240,7 +235,7 @@ def _let_go(cursor: Any, wanted: Sequence[Locked]) -> list[Done]:
     for letter in wanted:
         by_destination[letter.destination].append(letter.event_id)
     for destination, events in sorted(by_destination.items()):
-        settlement.let_go(cursor, destination, events)
+        let_go(cursor, destination, events)
     return [Done(letter.id, letter.event_id) for letter in wanted]
 
 
