@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from hodei.redaction import redact, redact_text
@@ -20,13 +20,13 @@ from outbox.management.wording import (
 )
 from outbox.services.dead_letters import Action, Detail, Letter, Page
 from outbox.services.dead_letters.reading import MOST_FOLLOWERS
-from outbox.states import DeadLetterState
+from outbox.states import DeadLetterAction, DeadLetterState
 
 FORMAT_VERSION = 1
 
 
-def table(letters: Sequence[Letter], now: datetime, *, with_state: bool) -> list[str]:
-    """The lines of a list. What holds others back is what to look at first."""
+def table(letters: Sequence[Letter], now: datetime) -> list[str]:
+    """The lines of a list of open ones. What holds others back is what to look at first."""
     titles = ["letter", "died", "event type", "aggregate", "class", "tries", "holds", "error"]
     rows = [
         [
@@ -41,10 +41,25 @@ def table(letters: Sequence[Letter], now: datetime, *, with_state: bool) -> list
         ]
         for one in letters
     ]
-    if with_state:
-        titles[1:1] = ["state", "by"]
-        for row, one in zip(rows, letters, strict=True):
-            row[1:1] = [one.state.lower(), one.resolved_by or "-"]
+    return render(titles, rows)
+
+
+def table_of_ends(letters: Sequence[Letter], now: datetime) -> list[str]:
+    """The lines of a list of such as were dealt with, or of both kinds."""
+    titles = ["letter", "state", "by", "died", "event type", "aggregate", "class", "why"]
+    rows = [
+        [
+            short_id(one.id),
+            one.state.lower(),
+            one.resolved_by or "-",
+            short_age((now - one.died_at).total_seconds()),
+            one.event_type,
+            about(one),
+            one.error_class or "-",
+            one_line(one.note),
+        ]
+        for one in letters
+    ]
     return render(titles, rows)
 
 
@@ -60,6 +75,9 @@ def whole(detail: Detail, now: datetime) -> Iterator[str]:
     by = f" by {one.resolved_by}" if one.resolved_by else ""
     yield f"dead letter: {one.id}"
     yield f"state: {one.state.lower()}{by}, for {since}"
+    copy = next((_copy(action) for action in reversed(detail.actions) if _copy(action)), None)
+    if copy and one.state is DeadLetterState.RESENT:
+        yield f"copy: event {copy}"
     yield f"event: {one.event_type} v{one.event_version}, {_row(detail)}"
     yield f"event id: {one.event_id}"
     key = f" ({one.aggregate_id})" if one.aggregate_key else ""
@@ -86,6 +104,12 @@ def whole(detail: Detail, now: datetime) -> Iterator[str]:
         if value is not None:
             yield f"\n{name}:"
             yield json.dumps(redact(value), indent=2, ensure_ascii=False)
+
+
+def _copy(action: Action) -> str | None:
+    """The event that was sent in place of the dead one."""
+    is_resent = action.action is DeadLetterAction.RESENT and isinstance(action.details, dict)
+    return action.details.get("event_id") if is_resent else None
 
 
 def _row(detail: Detail) -> str:
@@ -168,7 +192,3 @@ def _action_document(action: Action) -> dict[str, Any]:
         "batch_id": action.batch_id and str(action.batch_id),
         "details": redact(action.details),
     }
-
-
-def now_in_utc() -> datetime:
-    return datetime.now(UTC)

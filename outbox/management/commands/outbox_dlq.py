@@ -56,6 +56,7 @@ HELP = {
 }
 LIMIT = 50
 SECONDS_BETWEEN_NOTICES = 1.0
+NOTHING_FITS = "There is no dead letter that fits."
 
 
 class Command(ReportCommand):
@@ -172,11 +173,11 @@ class Command(ReportCommand):
             self.print_json(letters.list_document(database, page, cursor))
             return FINE
         if not page.letters:
-            self.stdout.write("There is no dead letter that fits.")
+            self.stdout.write(NOTHING_FITS)
             return FINE
         now = datetime.now(UTC)
-        lines = letters.table(page.letters, now, with_state=state != "open")
-        self.stdout.write("\n".join(lines))
+        table = letters.table if state == "open" else letters.table_of_ends
+        self.stdout.write("\n".join(table(page.letters, now)))
         if cursor:
             self.stderr.write(f"There are more: --after {cursor}")
         return FINE
@@ -213,7 +214,7 @@ class Command(ReportCommand):
             wanted = LetterFilter(state=None, ids=found)
             page = dead_letters.list_letters(wanted, limit=len(found), using=database)
             now = datetime.now(UTC)
-            self.stdout.write("\n".join(letters.table(page.letters, now, with_state=True)))
+            self.stdout.write("\n".join(letters.table_of_ends(page.letters, now)))
             self.stdout.write(f"{counted(len(page.letters), 'dead letter')} would be {done}.")
             return FINE
         act = getattr(dead_letters, options["command"])
@@ -244,6 +245,9 @@ class Command(ReportCommand):
         if options["dry_run"]:
             self.stdout.write(f"{scope}, would be {done}.")
             return FINE
+        if not ahead.selected:
+            self.stdout.write(NOTHING_FITS)
+            return FINE
         deed = Deed(
             action=ACTIONS[options["command"]],
             by=options["by"],
@@ -273,7 +277,7 @@ class Command(ReportCommand):
                 self.stderr.write(f"  {refusal}")
         if result.is_interrupted:
             left = result.selected - result.done - result.refused
-            self.stderr.write(f"Stopped: {left:,} are left. --batch {deed.batch_id} goes on.")
+            self.stderr.write(f"Stopped: {left:,} left. --batch {deed.batch_id} goes on.")
         return FOUND if result.refused or result.is_interrupted else FINE
 
     def progress(self) -> Any:
