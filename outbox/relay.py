@@ -26,6 +26,7 @@ from outbox import settlement
 from outbox.batches import Batch, Fetch
 from outbox.breaker import Breaker
 from outbox.fingerprint import storable
+from outbox.held import let_go
 from outbox.keeper import Keeper
 from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
@@ -193,7 +194,7 @@ class Relay:
         rows = session.execute(statement("outbox", "settled_heads"), asked).fetchall()
         if rows:
             with session.transaction():
-                settlement.let_go(session, self.destination.name, [row[0] for row in rows])
+                let_go(session, self.destination.name, [row[0] for row in rows])
         self._due_at = 0.0
 
     def _round(self, session: psycopg.Connection[Any]) -> int:
