@@ -5,15 +5,18 @@ Claim: they lose at most 15 % to our wake-up, where the usual trigger loses most
 usage: python benchmarks/bench_wakeup.py [ROUNDS [SECONDS]]
 
 The writers are pgbench's, so that they and not Python are the limit; they run the statement of
-``publish`` as it is, or without what wakes. "Busy": nobody's gate is closed. "Sleeping": somebody
-waits as the relay does, is woken, looks until there is nothing new, and goes to sleep again. "Never
+``publish`` as it is, or without what wakes. "Busy": nobody's gate is closed. "Sleeps and wakes": a
+real relay in a process of its own, asleep at first, beside the same one that polls and never
+listens: it takes processors and disk from the writers, and that is no matter of the wake-up. "Never
 opens": the worst that could be, somebody who sleeps on whatever comes. The trigger is on a copy of
 the table: AFTER INSERT FOR EACH STATEMENT, with pg_notify, and one who listens.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,7 +31,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 from database import calm, execute, migrated, postgresql  # noqa: E402
 from measuring import in_turn, report  # noqa: E402
-from workload import PAYLOAD_TEXT  # noqa: E402
+from workload import PAYLOAD_TEXT, Taker  # noqa: E402
 
 WRITERS = 16
 AGAINST = "no wake-up"
@@ -52,7 +55,7 @@ def main(rounds: int, seconds: int) -> None:
 
         def case(script: Path, listener: Callable[[], Any]) -> Callable[[], float]:
             def measured() -> float:
-                execute("TRUNCATE outbox_events, with_trigger")
+                execute("TRUNCATE outbox_events, with_trigger, outbox_lanes, outbox_relays")
                 calm()
                 with listener():
                     return rate(url, script, seconds)
@@ -63,9 +66,10 @@ def main(rounds: int, seconds: int) -> None:
             {
                 AGAINST: case(silent, nullcontext),
                 "ours, relay busy": case(whole, nullcontext),
-                "ours, relay sleeping": case(whole, lambda: sleeper(opens=True)),
-                "ours, a sleeper that never opens": case(whole, lambda: sleeper(opens=False)),
                 "statement trigger": case(trigger, listening),
+                "ours, a sleeper that never opens": case(whole, sleeping),
+                "no wake-up, a relay polls": case(silent, lambda: relay(listens=False)),
+                "ours, a relay sleeps and wakes": case(whole, lambda: relay(listens=True)),
             },
             rounds,
         )
@@ -74,7 +78,7 @@ def main(rounds: int, seconds: int) -> None:
 
 
 def publish() -> str:
-    """The statement of ``publish`` for pgbench, with an aggregate and an id of its own each time."""
+    """The statement of ``publish`` for pgbench, with a new id and some aggregate each time."""
     from hodei.sql import statement  # noqa: PLC0415
     from outbox.services.publish import TURN  # noqa: PLC0415
     from outbox.wakeup import CHANNEL, GATE  # noqa: PLC0415
@@ -130,9 +134,8 @@ def rate(url: str, script: Path, seconds: int) -> float:
 
 
 @contextmanager
-def sleeper(*, opens: bool) -> Iterator[None]:
-    """Somebody who waits for events of all lanes as the relay does: looks while there is something
-    new, closes the gates, looks once more, and waits for the bell."""
+def sleeping() -> Iterator[None]:
+    """Somebody who closed the gates, and hears nothing."""
     from hodei.polling import Bell  # noqa: PLC0415
     from outbox.keys import LANES  # noqa: PLC0415
     from outbox.wakeup import CHANNEL, GATE  # noqa: PLC0415
@@ -141,29 +144,52 @@ def sleeper(*, opens: bool) -> Iterator[None]:
         bell = Bell(session, channel=CHANNEL, gate=GATE, listens=True)
         bell.close_gates(range(LANES))
         ready.set()
-        seen = 0
-
-        def look() -> bool:
-            nonlocal seen
-            before = seen
-            row = session.execute("SELECT coalesce(max(seq), 0) FROM outbox_events").fetchone()
-            seen = row[0]
-            return seen > before
-
         while not ended.is_set():
-            if not bell.wait(0.2) or not opens:
-                continue
-            bell.open_gates()
-            while not ended.is_set():
-                if look():
-                    continue
-                bell.close_gates(range(LANES))
-                if not look():
-                    break
-                bell.open_gates()
+            bell.wait(0.2)
 
     with beside("bench sleeper", run):
         yield
+
+
+@contextmanager
+def relay(*, listens: bool) -> Iterator[None]:
+    """A relay in a process of its own, asleep at first; without ``listens`` as behind a pooler."""
+    options = [] if listens else ["polling"]
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--relay", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None  # noqa: S101
+    process.stdout.readline()
+    try:
+        yield
+    finally:
+        process.terminate()
+        _, errors = process.communicate()
+    if process.returncode != -signal.SIGTERM:
+        raise SystemExit(f"The relay ended: {errors[-1000:]}")
+
+
+def run_relay(*, polling: bool) -> None:
+    """The process of ``relay``: it takes everything, until it is killed."""
+    from database import set_up  # noqa: PLC0415
+
+    set_up(os.environ["DATABASE_URL"])
+    from outbox import relay as module  # noqa: PLC0415
+    from outbox.conf import Destination  # noqa: PLC0415
+
+    if polling:
+        module.is_pooled = lambda session: True
+    one = module.Relay(
+        "default",
+        Destination(name="default", publisher="unused"),
+        Taker(remembers=False),
+        stop=threading.Event(),
+    )
+    threading.Timer(1.5, lambda: print("asleep", flush=True)).start()
+    one.run()
 
 
 @contextmanager
@@ -212,5 +238,8 @@ def beside(
 
 
 if __name__ == "__main__":
+    if "--relay" in sys.argv:
+        run_relay(polling="polling" in sys.argv)
+        sys.exit()
     numbers = [int(word) for word in sys.argv[1:3]]
     main(*(numbers + [5, 6][len(numbers) :]))

@@ -70,7 +70,7 @@ class Batch:
 
 
 class Fetch:
-    """Reads batches for one relay, and learns how much to take from a lane, and from which first."""
+    """Reads batches for one relay; learns how much to take from a lane, and where to begin."""
 
     def __init__(self, destination: str) -> None:
         self._destination = destination
