@@ -105,11 +105,12 @@ def write(
     with meanwhile is left alone.
     """
     lost = acknowledge(session, leases, decision.delivered)
-    delivered = {event.id for event in decision.delivered}
-    settled = [head for head in heads if head in delivered]
-    if settled:
-        with session.transaction():
-            let_go(session, destination.name, settled)
+    if heads:
+        delivered = {event.id for event in decision.delivered}
+        settled = [head for head in heads if head in delivered]
+        if settled:
+            with session.transaction():
+                let_go(session, destination.name, settled)
     if decision.failures or (marked and decision.unsent):
         with session.transaction():
             lost |= _write_failures(session, leases, decision, destination, marked=marked)
@@ -123,11 +124,11 @@ def acknowledge(
     if not events:
         return set()
     lanes = {lane_of(event.aggregate_id) for event in events}
-    row = session.execute(
+    rows = session.execute(
         statement("outbox", "acknowledge"),
         {**leases.arguments(lanes), "ids": [event.id for event in events]},
-    ).fetchone()
-    return lanes - set(row[1] if row else ())
+    ).fetchall()
+    return lanes - {row[0] for row in rows}
 
 
 def _failure(event: Event, outcome: Outcome, destination: Destination, rng: Random) -> Failure:
