@@ -1,10 +1,15 @@
-"""Pure: names of tables and columns as SQL, whatever they hold."""
+"""Pure: names of tables and columns, whatever they hold, for SQL and for people."""
 
 from __future__ import annotations
 
 
 def quoted(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
+
+
+def printable(name: str) -> str:
+    """For people: a terminal would obey control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def identifier(table: str) -> str:

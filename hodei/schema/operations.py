@@ -163,7 +163,11 @@ class ValidateNotNull(_OnFields):
 
 
 class SetNotNull(_OnFields):
-    """Make the columns NOT NULL by the checks that prove it, and drop those checks."""
+    """Make the columns NOT NULL by the checks that prove it, and drop those checks.
+
+    On the way back the checks come again, unread: others are kept waiting for no scan. So each of
+    the three can be undone and applied again by itself; the proof is then read anew.
+    """
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Set ``null=False`` on the fields."""
@@ -178,7 +182,9 @@ class SetNotNull(_OnFields):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Two statements: within one, PostgreSQL would drop the proof before it is used."""
+        """Three statements: within one, PostgreSQL would drop the proof before it is used. Where
+        the proof was read before, the first costs nothing."""
+        self._alter(schema_editor, app_label, to_state, "VALIDATE CONSTRAINT {check}")
         self._alter(schema_editor, app_label, to_state, "ALTER COLUMN {column} SET NOT NULL")
         self._alter(schema_editor, app_label, to_state, "DROP CONSTRAINT {check}")
 
@@ -189,8 +195,14 @@ class SetNotNull(_OnFields):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Allow NULL again."""
-        self._alter(schema_editor, app_label, from_state, "ALTER COLUMN {column} DROP NOT NULL")
+        """Allow NULL again, but for new rows, as RequireNotNull has left it."""
+        self._alter(
+            schema_editor,
+            app_label,
+            from_state,
+            "ALTER COLUMN {column} DROP NOT NULL, "
+            "ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID",
+        )
 
     def describe(self) -> str:
         """Say what it does, for ``migrate --plan``."""

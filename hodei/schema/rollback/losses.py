@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from hodei.schema.names import quoted
+from hodei.schema.names import printable, quoted
 from hodei.schema.operations import Rule
 from hodei.schema.plan.actions import Action, Does
 from hodei.schema.plan.reading import Name
@@ -84,7 +84,7 @@ class LiveTable:
 
     @property
     def shown(self) -> str:
-        return self.name if self.visible else f"{self.schema}.{self.name}"
+        return printable(self.name if self.visible else f"{self.schema}.{self.name}")
 
     @property
     def quoted(self) -> str:
@@ -111,7 +111,8 @@ class Loss:
 
     @property
     def shown(self) -> str:
-        return f"{self.table.shown}.{self.column.name}" if self.column else self.table.shown
+        column = f".{printable(self.column.name)}" if self.column else ""
+        return f"{self.table.shown}{column}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

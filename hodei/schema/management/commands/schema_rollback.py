@@ -190,12 +190,16 @@ def told(preview: Preview, backup: Path | None) -> Iterator[str]:
     for note in preview.notes:
         yield from _folded(note)
     if preview.steps and backup is not None:
-        tables = ", ".join(table.shown for table in preview.tables)
-        yield from _folded(
-            f"Before that, a backup into {backup}: {tables}."
-            if tables
-            else "No backup: no table loses anything."
-        )
+        yield from _backup_told(preview, backup)
+
+
+def _backup_told(preview: Preview, backup: Path) -> Iterator[str]:
+    if not preview.tables:
+        yield "No backup: no table loses anything."
+        return
+    yield "Before that, a backup of these tables into a file:"
+    yield f"  {backup}"
+    yield from _folded("  " + ", ".join(table.shown for table in preview.tables))
 
 
 def _steps_told(preview: Preview) -> Iterator[str]:
@@ -227,20 +231,20 @@ def _summary(done: WentBack) -> Iterator[str]:
     yield f"Undone: {count_of(done.results, 'migration')}."
     if done.backup is not None:
         tables = count_of(done.backup.tables, "table")
-        yield from _folded(f"Backup of {tables}: {done.backup.path}. To restore it:")
+        yield f"Backup of {tables}, which this restores:"
         file = shlex.quote(str(done.backup.path))
         yield f"  pg_restore --dbname postgresql://USER@HOST/NAME {file}"
 
 
 def _folded(text: str) -> Iterator[str]:
-    """Break prose at its spaces."""
-    line = ""
+    """Break prose at its spaces; the lines after the first stand further in."""
+    line = "  " if text.startswith("  ") else ""
     for word in text.split():
         if line and len(line) + 1 + len(word) > WIDTH:
             yield line
             line = f"  {word}"
         else:
-            line = f"{line} {word}" if line else word
+            line = f"{line} {word}" if line.strip() else f"{line}{word}"
     yield line
 
 
