@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connections, transaction
+from django.test.utils import setup_databases, teardown_databases
 
 from outbox.conf import Destination
 from outbox.outcomes import Outcome
@@ -74,8 +75,23 @@ class Outbox:
         return dict(self.rows("SELECT (payload ->> 'n')::int, status FROM outbox_events"))
 
 
+@pytest.fixture(scope="session")
+def outbox_database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The test database, which pytest-django makes only where a test that runs is marked for it.
+    Without it the tables of development would be emptied."""
+    connection = connections["default"]
+    if connection.settings_dict["NAME"] == connection.creation._get_test_db_name():
+        yield
+        return
+    with django_db_blocker.unblock():
+        made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
 @pytest.fixture
-def outbox(django_db_setup: None, django_db_blocker: Any) -> Iterator[Outbox]:
+def outbox(outbox_database: None, django_db_blocker: Any) -> Iterator[Outbox]:
     """The outbox of the test database, empty."""
     with django_db_blocker.unblock():
         found = Outbox()
