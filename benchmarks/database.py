@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".hodei" / "bench"
@@ -73,6 +74,28 @@ def set_up(url: str, outbox: dict[str, Any] | None = None) -> None:
     django.setup()
 
 
+def add(alias: str, url: str, *, complete: Callable[[], bool]) -> bool:
+    """Another database of that server under an alias: as it is if it is complete, else migrated
+    anew. Tells whether it was made."""
+    import psycopg  # noqa: PLC0415
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.db import connections  # noqa: PLC0415
+
+    name = urlsplit(url).path.strip("/")
+    connections.settings[alias] = {**connections.settings["default"], "NAME": name}
+    try:
+        psycopg.connect(url).close()
+        if complete():
+            call_command("migrate", verbosity=0, database=alias)
+            return False
+    except psycopg.OperationalError:
+        pass
+    connections[alias].close()
+    recreate(url.replace(f"/{name}?", "/postgres?"), name)
+    call_command("migrate", verbosity=0, database=alias)
+    return True
+
+
 def postgresql() -> list[str]:
     """The settings of the server that matter, for the report."""
     from django.db import connections  # noqa: PLC0415
@@ -86,11 +109,11 @@ def postgresql() -> list[str]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def execute(statement: str, parameters: Any = None) -> Any:
+def execute(statement: str, parameters: Any = None, *, using: str = "default") -> Any:
     """Run a statement by Django's connection, and return the first column of its first row."""
     from django.db import connections  # noqa: PLC0415
 
-    with connections["default"].cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute(statement, parameters)
         row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
