@@ -46,8 +46,8 @@ REBUILD = (
 # Reading one's own locks takes the server as long as there are locks, so reading them after each of
 # many operations takes longer than all the rest. After a statement that plainly stays inside the
 # schema of the search path (``inside``) there is nothing to find, and they are read before long:
-# after the next statement that may reach out, and at the end of each migration. An event trigger
-# makes any statement one that may: its function is somebody's.
+# after the next operation that may reach out, and at the end. An event trigger makes any statement
+# one that may: its function is somebody's.
 
 # Whose they are is looked up once for each.
 _HELD = """
@@ -113,9 +113,10 @@ def replay(
             for migration in migrations:
                 with _failures(str(migration)):
                     forwards.run(twin_of(migration, notes, guard.look))
-                    guard.check(str(migration))
+                    guard.look(str(migration))
             with _failures("the tables of apps without migrations"):
                 synchronise(connection, loader, live_tables)
+                guard.check("the tables of apps without migrations")
         catalog = read_catalog(connection, guard.schema)
     extensions = tuple(sorted(notes.extensions))
     return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
@@ -126,7 +127,7 @@ class Guard:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        #: Statements since the locks were read, and whether one of them may have reached out.
+        #: About how many statements since the locks were read; whether one may have reached out.
         self._unread = 0
         self._may_reach_out = False
         self._has_event_triggers = True
@@ -150,9 +151,10 @@ class Guard:
     ) -> Any:
         """Django's wrapper around each statement: the twin is sent in its place."""
         twin = transactional(sql) if isinstance(sql, str) else sql
-        self._unread += 1
-        if self._has_event_triggers or not stays_inside(str(twin)):
-            self._may_reach_out = True
+        script = str(twin)
+        self._unread += 1 + script.count(";")
+        if not self._may_reach_out:
+            self._may_reach_out = self._has_event_triggers or not stays_inside(script)
         return execute(twin, params, many, context)
 
     def look(self, what: str) -> None:
