@@ -31,6 +31,7 @@ class TestStaysInside:
             'DROP TABLE "a" CASCADE',
             'COMMENT ON COLUMN "a"."b" IS \'(see) x.y; its "so"\'',
             "COMMENT ON TABLE \"a\" IS 'x.y'",
+            "COMMENT ON COLUMN a.b IS 'x;'; DROP TABLE c;\n",
         ],
     )
     def test_what_a_schema_editor_writes(self, sql: str) -> None:
@@ -60,7 +61,9 @@ class TestStaysInside:
             'ALTER TABLE "a" ADD COLUMN "b" text DEFAULT $$x$$',
             'ALTER TABLE "a" ADD COLUMN "b" int -- "',
             "COMMENT ON COLUMN public.a.b IS 'x'",
-            "COMMENT ON COLUMN a.b IS 'x'; DROP TABLE c",
+            "COMMENT ON COLUMN a.b IS 'x'; DROP TABLE public.c",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC DROP TABLE a; END",
+            ";",
             "COMMENT ON FUNCTION f() IS 'x'",
             'INSERT INTO "a" VALUES (1)',
             "DO 'BEGIN END'",

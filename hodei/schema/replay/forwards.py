@@ -57,6 +57,11 @@ class Forwards:
             for operation in migration.operations:
                 before = self._advance(label, operation)
                 operation.database_forwards(label, editor, before, self._state)
+            # Indexes and foreign keys wait for the end of a migration: all of them in one exchange.
+            deferred = ";\n".join(map(str, editor.deferred_sql))
+            editor.deferred_sql.clear()
+            if deferred:
+                editor.execute(deferred, None)
 
     def _advance(self, label: str, operation: Operation) -> ProjectState:
         """Take the state to what it is after the operation; returns what it was before."""

@@ -23,10 +23,10 @@ _FORM = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _COLUMN = re.compile(rf"COMMENT\s+ON\s+COLUMN\s+{_NAME}\.{_NAME}\s+IS\s+(?:''|NULL)", re.IGNORECASE)
-# A second statement, another way to quote, a comment, a qualified name, a word that reaches on.
+# Another way to quote, a comment, a qualified name, a word that reaches on.
 _ODD = re.compile(
     r"""
-      ; | \$ | \\ | -- | /\* | \w'' | &'' | (?<!\d)\. | \.(?!\d)
+      \$ | \\ | -- | /\* | \w'' | &'' | (?<!\d)\. | \.(?!\d)
     | \b(?:select|values|execute|schema|trigger|rule|like|inherits|of|owner)\b
     | \)\s*as\b
     """,
@@ -45,13 +45,19 @@ _HARMLESS = re.compile(
 _BEFORE_TABLES = frozenset({"table", "exists", "on", "only", "references"})
 
 
-def stays_inside(sql: str) -> bool:
+def stays_inside(script: str) -> bool:
     """Whether it takes locks in the schema of the search path alone. False where it is not plain.
 
     It is not asked about event triggers: where there are any, every statement may do anything.
     """
-    plain = _STRING.sub(lambda found: found[0][0] * 2, sql)
-    if _COLUMN.fullmatch(plain):
+    plain = _STRING.sub(lambda found: found[0][0] * 2, script)
+    statements = [part for part in plain.split(";") if part.strip()]
+    return bool(statements) and all(map(_stays_inside, statements))
+
+
+def _stays_inside(plain: str) -> bool:
+    """The same of one statement, whose strings and quoted names have been emptied."""
+    if _COLUMN.fullmatch(plain.strip()):
         return True
     if _FORM.match(plain) is None or _ODD.search(plain) is not None:
         return False

@@ -47,8 +47,8 @@ REBUILD = (
 # Reading one's own locks takes the server as long as there are locks, so reading them after each of
 # many operations takes longer than all the rest. After a statement that plainly stays inside the
 # schema of the search path (``inside``) there is nothing to find, and they are read before long:
-# after the next statement that may reach out, and at the end of each migration. An event trigger
-# makes any statement one that may: its function is somebody's.
+# after the next operation that may reach out, and at the end. An event trigger makes any statement
+# one that may: its function is somebody's.
 
 # Whose they are is looked up once for each.
 _HELD = """
@@ -123,6 +123,7 @@ def replay(
                     watch(app, guard.schema)
             with _failures("the tables of apps without migrations"):
                 synchronise(connection, loader, live_tables)
+                guard.check("the tables of apps without migrations")
         catalog = read_catalog(connection, guard.schema)
     extensions = tuple(sorted(notes.extensions))
     return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
@@ -139,6 +140,7 @@ def replay_each(
     found = []
     with _scratch(connection) as guard, connection.execute_wrapper(guard.send):
         for key in _played(guard, loader, migrations, notes):
+            guard.check(".".join(key))
             catalog = read_catalog(connection, guard.schema)
             found.append((key, replace(catalog, extensions=tuple(sorted(notes.extensions)))))
     return found
@@ -161,7 +163,7 @@ def _played(
     for key, migration in zip(keys, migrations, strict=True):
         with _failures(str(migration)):
             forwards.run(twin_of(migration, notes, guard.look))
-            guard.check(str(migration))
+            guard.look(str(migration))
         yield key
 
 
@@ -170,7 +172,7 @@ class Guard:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        #: Statements since the locks were read, and whether one of them may have reached out.
+        #: About how many statements since the locks were read; whether one may have reached out.
         self._unread = 0
         self._may_reach_out = False
         self._has_event_triggers = True
@@ -194,9 +196,10 @@ class Guard:
     ) -> Any:
         """Django's wrapper around each statement: the twin is sent in its place."""
         twin = transactional(sql) if isinstance(sql, str) else sql
-        self._unread += 1
-        if self._has_event_triggers or not stays_inside(str(twin)):
-            self._may_reach_out = True
+        script = str(twin)
+        self._unread += 1 + script.count(";")
+        if not self._may_reach_out:
+            self._may_reach_out = self._has_event_triggers or not stays_inside(script)
         return execute(twin, params, many, context)
 
     def look(self, what: str) -> None:
