@@ -73,6 +73,18 @@ class TestRequeue:
         inside.execute("UPDATE outbox_keys SET retry_at = now()")
         assert inside.drain().numbers == [1, 2]
 
+    def test_its_aggregate_waits_for_a_relay_and_for_nobody_else(self, inside: Outbox) -> None:
+        """Where the relay dies after it, the next one lets go what waits: see ``settled_heads``."""
+        letter = die(inside, JOB, 1, 2)
+
+        dead_letters.requeue(letter, **BY)
+
+        assert inside.rows("SELECT state, event_id, retry_at, dead_letter_id FROM outbox_keys") == [
+            ("BACKOFF", event_of(inside, letter), None, None)
+        ]
+        inside.execute("UPDATE outbox_events SET status = 'PUBLISHED' WHERE NOT held")
+        assert inside.drain().numbers == [2]
+
     def test_it_is_on_record(self, inside: Outbox) -> None:
         letter = die(inside, JOB, 1)
 
@@ -236,6 +248,21 @@ class TestRequeueOfWhatIsGone:
             dead_letters.requeue(letter, **BY)
 
         dead_letters.resolve(letter, **BY)
+
+    def test_what_was_never_taken_away_goes_at_once(self, inside: Outbox) -> None:
+        """The original moved events to its queue and left them pending: this one was tried, too."""
+        inside.publish(JOB, 1, 2)
+        inside.drain(refusing(1, outcome=rejected("busy", "later")))
+        inside.execute(
+            "INSERT INTO outbox_dlq (original_event_id, aggregate_id, aggregate_type, event_type, "
+            "payload, error_message, retry_count, original_created_at) SELECT id, aggregate_id, "
+            "aggregate_type, event_type, payload, 'x', 3, created_at FROM outbox_events "
+            "WHERE payload ->> 'n' = '1'"
+        )
+
+        dead_letters.requeue(inside.value("SELECT id FROM outbox_dlq"), **BY)
+
+        assert inside.drain().numbers == [1, 2]
 
 
 def waiting(outbox: Outbox) -> int:
@@ -408,6 +435,27 @@ class TestAtOnce:
             assert len(actions(outbox, letter)) == 2
         delivered = [event.payload["n"] for event in outbox.drain().delivered]
         assert len(delivered) == len(set(delivered))
+
+    def test_one_wins_where_the_event_is_gone(self, outbox: Outbox) -> None:
+        for round_ in range(5):
+            letter = die(outbox, uuid.uuid4(), round_)
+            outbox.execute("DELETE FROM outbox_events WHERE status = 'FAILED'")
+
+            found = together(self.call("requeue", letter, "a"), self.call("resolve", letter, "b"))
+
+            assert sum(isinstance(one, AlreadyDealtWith) for one in found) == 1
+            assert len(actions(outbox, letter)) == 2
+
+    def test_a_delivery_at_the_same_moment_is_waited_for(self, outbox: Outbox) -> None:
+        letter = die(outbox, JOB, 1)
+        outbox.execute("UPDATE outbox_events SET status = 'PENDING'")
+        with transaction.atomic():
+            outbox.execute("UPDATE outbox_events SET status = 'PUBLISHED', published_at = now()")
+            thread, found = in_thread(lambda: dead_letters.requeue(letter, **BY))
+            assert eventually(lambda: waiting(outbox) == 1)
+        thread.join(30)
+
+        assert isinstance(found[0], AlreadyPublished)
 
     @staticmethod
     def call(act: str, letter: uuid.UUID, by: str) -> Callable[[], Any]:
