@@ -31,9 +31,8 @@ from workload import PAYLOAD, PAYLOAD_TEXT  # noqa: E402
 #: Transactions of one case in one round.
 SINGLE = 1_000
 INSERT = """
-    INSERT INTO outbox_events (id, aggregate_id, aggregate_type, event_type, event_version, payload,
-                               metadata, idempotency_key, aggregate_key, destination)
-    VALUES (%s, %s, 'JOB', 'JobCreated', 1, %s, NULL, NULL, NULL, 'default')"""
+    INSERT INTO outbox_events (id, aggregate_id, aggregate_type, event_type, payload)
+    VALUES (%s, %s, %s, %s, %s)"""
 COPY = """
     COPY outbox_events (id, aggregate_id, aggregate_type, event_type, event_version, payload,
                         destination) FROM STDIN"""
@@ -61,7 +60,7 @@ def one_by_one(rounds: int) -> None:
     def bare() -> None:
         for aggregate in aggregates:
             with transaction.atomic(), connection.cursor() as cursor:
-                cursor.execute(INSERT, [uuid7(), aggregate, PAYLOAD_TEXT])
+                cursor.execute(INSERT, [uuid7(), aggregate, "JOB", "JobCreated", PAYLOAD_TEXT])
 
     def ours(**options: Any) -> None:
         for aggregate in aggregates:
