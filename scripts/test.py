@@ -29,6 +29,17 @@ NEWEST = 18
 sys.path.insert(0, str(ROOT))
 
 
+#: Tests in which no statement of ours meets the server, so that once is enough: programs, pages as a
+#: browser shows them, documentation, brokers.
+ANY_SERVER = (
+    "tests/acceptance",
+    "tests/browser",
+    "tests/docs",
+    "tests/hodei",
+    "tests/outbox/publishers",
+)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Lint and test Hodei.")
     parser.add_argument("--lint", action="store_true", help="lint alone")
@@ -106,7 +117,8 @@ def test(arguments: list[str], *, everything: bool) -> list[str]:
     with systems_server() as (version, url):
         if url:
             name = f"tests on PostgreSQL {version}"
-            if not step(name, pytest, DATABASE_URL=url):
+            ignored = [] if arguments else [f"--ignore={path}" for path in ANY_SERVER]
+            if not step(name, [*pytest, *ignored], DATABASE_URL=url):
                 failed.append(name)
         else:
             message = (
