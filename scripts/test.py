@@ -29,8 +29,8 @@ NEWEST = 18
 sys.path.insert(0, str(ROOT))
 
 
-#: Tests in which no statement of ours meets the server, so that once is enough: programs, pages as a
-#: browser shows them, documentation, brokers.
+#: Tests in which no statement of ours meets the server, so that once is enough: programs, pages as
+#: a browser shows them, documentation, brokers.
 ANY_SERVER = (
     "tests/acceptance",
     "tests/browser",
