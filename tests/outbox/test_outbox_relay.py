@@ -66,10 +66,14 @@ class TestMisuse:
     @pytest.mark.parametrize(
         ("words", "code", "told"),
         [
-            (("--destination", "defualt"), 2, "No destination 'defualt'. Did you mean default?"),
+            (
+                ("--destination", "defualt"),
+                2,
+                "There is no destination 'defualt'. Did you mean default?",
+            ),
             (("--lanes", "65"), 2, "'65' is no number of lanes; give 1 to 64."),
             (("--metrics-port", "0"), 2, "'0' is no port; give 1 to 65535."),
-            (("--database", "other"), 2, "No database 'other'"),
+            (("--database", "other"), 2, "There is no database 'other'"),
         ],
     )
     def test_is_one_line(

@@ -257,7 +257,12 @@ class TestCost:
             "INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload) "
             "SELECT gen_random_uuid(), 'JOB', 'Counted', '{}' FROM generate_series(1, 5000)"
         )
-        asked: dict[str, Any] = {"destination": "default", "lanes": [*range(64)], "per_lane": 100}
+        asked: dict[str, Any] = {
+            "destination": "default",
+            "lanes": [*range(64)],
+            "per_lane": 100,
+            "most": 5_000,
+        }
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN {statement('outbox', 'fetch')}", asked)
             plan = "\n".join(row[0] for row in cursor.fetchall())
