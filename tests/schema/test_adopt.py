@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +15,10 @@ from django.core.management.base import CommandError
 from django.db import connections
 
 from hodei.schema.adoption import service
-from hodei.schema.adoption.shapes import is_wider, reasons
 from hodei.schema.adoption.survey import survey
 from hodei.schema.adoption.transaction import RepairFailed
-from hodei.schema.catalog.model import Column, Constraint, Relation
-from hodei.schema.history import INTERRUPTED, read_runs
+from hodei.schema.catalog.model import Relation
+from hodei.schema.history import read_runs
 from hodei.schema.results import FindingKind
 from hodei.schema.run.failures import MigrationBlocked, MigrationFailed
 from hodei.schema.run.start import migration_run
@@ -29,30 +26,9 @@ from hodei.schema.service import MigrationService
 from hodei.schema.stakes import TablesBusy
 from tests.databases import new_database
 from tests.schema.apps.homestead import adoption
-from tests.schema.conftest import Run, run_forks
-from tests.schema.forks import KILLED
+from tests.schema.homestead import FENCES, PLOTS, session
 
 Install = Callable[..., None]
-Originals = Callable[[int], list[dict[str, Any]]]
-
-#: As another program made them, by hand: no default, a key in SQL, names of its own.
-PLOTS = """
-CREATE TABLE plots (
-    id bigserial PRIMARY KEY, name varchar(20) NOT NULL, kind varchar(20) NOT NULL DEFAULT 'FIELD',
-    size integer DEFAULT 1, CONSTRAINT plots_name_key UNIQUE (name),
-    CONSTRAINT plots_kind_check CHECK (kind IN ('FIELD', 'WOOD')));
-CREATE INDEX plots_size_idx ON plots (size);
-COMMENT ON COLUMN plots.name IS 'As on the map';
-INSERT INTO plots (name, kind) SELECT 'plot ' || n, 'WOOD' FROM generate_series(1, 5) n;
-"""
-FENCES = """
-CREATE TABLE fences (
-    id bigserial PRIMARY KEY,
-    plot_id bigint NOT NULL REFERENCES plots (id) DEFERRABLE INITIALLY DEFERRED,
-    length integer NOT NULL);
-INSERT INTO fences (plot_id, length) SELECT id, 10 FROM plots;
-"""
-
 
 CASCADE = """
 ALTER TABLE fences DROP CONSTRAINT fences_plot_id_fkey,
@@ -172,20 +148,6 @@ def homestead(scratch: str, install: Install) -> str:
 @pytest.fixture
 def another(database: dict[str, Any]) -> Iterator[psycopg.Connection[Any]]:
     with session(database) as connection:
-        yield connection
-
-
-@contextmanager
-def session(database: dict[str, Any]) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(
-        dbname=database["NAME"],
-        host=database["HOST"],
-        port=database["PORT"],
-        user=database["USER"],
-        password=database["PASSWORD"],
-        application_name="somebody else",
-        autocommit=True,
-    ) as connection:
         yield connection
 
 
@@ -702,6 +664,19 @@ class TestFailure:
         assert (run.outcome, run.sqlstate) == ("failed", "22012")
         assert "have no length" in str(run.operation)
 
+    def test_rows_with_deferred_keys_do_not_hinder_it(
+        self, homestead: str, say: Callable[..., None]
+    ) -> None:
+        (rule,) = adoption.ADOPTION.rows
+        adding = "INSERT INTO fences (plot_id, length) SELECT id, 1 FROM plots"
+        say(rows=(replace(rule, statements=(*rule.statements, adding)),))
+        execute(homestead, "ALTER TABLE fences ALTER length DROP NOT NULL")
+        execute(homestead, "UPDATE fences SET length = NULL")
+
+        adopt_the_baselines(homestead)
+
+        assert execute(homestead, "SELECT count(*) FROM fences") == [(10,)]
+
     def test_a_conversion_that_is_not_what_it_says_is_noticed(
         self, homestead: str, say: Callable[..., None]
     ) -> None:
@@ -819,147 +794,3 @@ class TestRights:
         assert code == 3
         assert words in said
         assert traces(homestead) == before
-
-
-class TestShapes:
-    """Pure: what a table of a baseline can have become."""
-
-    @pytest.mark.parametrize(
-        ("expected", "actual", "fits"),
-        [
-            ("character varying(20)", "character varying(10)", True),
-            ("character varying(10)", "character varying(20)", False),
-            ("character varying(10)", "text", False),
-            ("text", "character varying(20)", True),
-            ("text", "character varying", True),
-            ("text", "integer", False),
-            ("bigint", "integer", False),
-            ("jsonb", "json", False),
-        ],
-    )
-    def test_only_text_that_grows_fits(self, expected: str, actual: str, fits: bool) -> None:
-        assert is_wider(expected, actual) is fits
-
-    @pytest.mark.parametrize(
-        ("column", "fits"),
-        [
-            (Column(name="new", type="integer", nullable=True), True),
-            (Column(name="new", type="integer", nullable=False), False),
-            (Column(name="new", type="integer", nullable=False, default="0"), True),
-            (Column(name="new", type="text", nullable=False, default="'a'::text"), True),
-            (Column(name="new", type="uuid", nullable=False, default="gen_random_uuid()"), False),
-            (Column(name="new", type="uuid", nullable=True, default="gen_random_uuid()"), True),
-            (Column(name="new", type="bigint", nullable=False, identity="ALWAYS"), False),
-        ],
-    )
-    def test_a_column_is_added_where_nothing_is_made_up(self, column: Column, fits: bool) -> None:
-        key = Constraint(name="t_pkey", type="p", definition="PRIMARY KEY (id)", columns=("id",))
-        here = Relation(
-            name="t",
-            kind="table",
-            columns=(Column(name="id", type="bigint", nullable=False),),
-            constraints=(key,),
-        )
-        wanted = Relation(
-            name="t", kind="table", columns=(*here.columns, column), constraints=(key,)
-        )
-
-        assert (reasons(wanted, here) == []) is fits
-
-
-def forks(*words: str, lines: list[str], database: dict[str, Any]) -> list[Any]:
-    return run_forks(*words, "adopt", apps=("homestead",), lines=lines, database=database)
-
-
-@pytest.mark.process
-class TestProcesses:
-    @pytest.fixture
-    def originals(self, django_db_blocker: Any) -> Iterator[Originals]:
-        """A function that makes so many databases of the other program, not as they should be."""
-        with django_db_blocker.unblock(), ExitStack() as stack:
-
-            def make(number: int) -> list[dict[str, Any]]:
-                made = [stack.enter_context(new_database()) for _ in range(number)]
-                for database in made:
-                    with session(database) as connection:
-                        connection.execute(PLOTS + FENCES)
-                        connection.execute(
-                            "DROP INDEX plots_size_idx; ALTER TABLE plots DROP COLUMN size; "
-                            "ALTER TABLE fences ALTER length DROP NOT NULL; "
-                            "INSERT INTO fences (plot_id) SELECT id FROM plots; "
-                            "CREATE TABLE their_migrations (step int, at timestamptz); "
-                            "INSERT INTO their_migrations VALUES (1, now())"
-                        )
-                return made
-
-            yield make
-
-    def check(self, database: dict[str, Any], *, interrupted: int) -> None:
-        with session(database) as connection:
-            records = connection.execute("SELECT app, name FROM django_migrations").fetchall()
-            assert len(records) == len(set(records))
-            assert {("homestead", "0002_fence"), ("homestead", "0004_index")} <= set(records)
-            runs = connection.execute(
-                "SELECT event, app, name, success, error FROM schema_migration_runs ORDER BY id"
-            ).fetchall()
-            done = [run[:3] for run in runs if run[3]]
-            assert len(done) == len(set(done))
-            assert ("adopt", "homestead", "0002_fence") in done
-            assert ("import", "their_migrations", "step 1") in done
-            unfinished = [run for run in runs if not run[3]]
-            assert len(unfinished) <= interrupted, unfinished
-            assert {run[4] for run in unfinished} <= {INTERRUPTED}
-            counts = connection.execute(
-                "SELECT (SELECT count(*) FROM plots), (SELECT count(*) FROM fences), "
-                "(SELECT count(*) FROM fences WHERE length = 0), "
-                "(SELECT count(*) FROM pg_constraint WHERE NOT convalidated), "
-                "(SELECT count(*) FROM pg_index WHERE NOT indisvalid)"
-            ).fetchone()
-            assert counts == (5, 10, 5, 0, 0)
-
-    def crash(self, originals: Originals, choose: Callable[[int], list[int]]) -> None:
-        (model,) = originals(1)
-        (undisturbed,) = forks("crash", lines=[f"{model['NAME']} -1"], database=model)
-        assert undisturbed["killed"]["code"] == 0, undisturbed
-        self.check(model, interrupted=0)
-        points = choose(int(undisturbed["killed"]["said"].split()[-1]))
-        made = originals(len(points))
-        lines = [f"{one['NAME']} {point}" for one, point in zip(made, points, strict=True)]
-        ends = forks("crash", lines=lines, database=model)
-        for database, point, end in zip(made, points, ends, strict=True):
-            killed = end["killed"]
-            assert killed["code"] == KILLED or int(killed["said"].split()[-1]) <= point, end
-            assert end["after"]["code"] == 0, (point, end["after"]["said"])
-            self.check(database, interrupted=1)
-
-    def test_killed_at_some_points_it_goes_on(self, originals: Originals) -> None:
-        self.crash(originals, lambda count: random.Random(3).sample(range(count), 6))
-
-    @pytest.mark.slow
-    @pytest.mark.timeout(3000)
-    def test_killed_at_every_point_it_goes_on(self, originals: Originals) -> None:
-        self.crash(originals, lambda count: list(range(count)))
-
-    def test_three_at_once_adopt_once(self, originals: Originals) -> None:
-        (database,) = originals(1)
-
-        (ends,) = forks("together", "3", lines=[database["NAME"]], database=database)
-
-        assert [end["code"] for end in ends] == [0, 0, 0], ends
-        self.check(database, interrupted=0)
-
-    def test_the_help_says_what_it_does(self, manage: Run) -> None:
-        done = manage("schema_adopt", "--help")
-
-        said = " ".join(done.stdout.split())
-        assert "Take over a database whose tables another program" in said
-        assert "No row is lost." in said
-        for option in ("--dry-run", "--no-input", "--database ALIAS"):
-            assert option in said
-
-    def test_an_error_is_one_line(self, manage: Run) -> None:
-        done = manage("schema_adopt", "--no-input", apps=("homestead",))
-
-        assert done.returncode == 1
-        assert done.stderr.startswith("CommandError: Nothing to adopt: none of the 2 tables")
-        assert len(done.stderr.splitlines()) == 1

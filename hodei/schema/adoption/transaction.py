@@ -132,6 +132,8 @@ class AdoptionTransaction:
     def _repair(self, attempt: Attempt, plan: AppPlan) -> None:
         one = plan.baseline
         with self._connection.cursor() as cursor:
+            # A table whose deferred keys have still to be looked at cannot be altered.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             for step in plan.steps:
                 with attempt.operation(f"{step.kind.value} {step.subject}: {step.message}"):
                     for statement in step.statements:

@@ -129,13 +129,11 @@ class Command(ActionCommand):
         self.stdout.write("\n".join(render(("app", "baseline", "tables", "repairs"), apps)))
         self.stdout.write("")
         steps = [step for app in plan.apps for step in app.steps if step.statements]
-        if steps:
-            self.stdout.write(
-                "What differs, and the repairs, in this order and in one transaction:"
-            )
-        else:
-            self.stdout.write("Nothing differs from the baselines.")
-        self.stdout.write("")
+        # Where something is in the way it may not have been compared.
+        if steps or not plan.obstacles:
+            found_out = "What differs, and the repairs, in this order and in one transaction:"
+            self.stdout.write(found_out if steps else "Nothing differs from the baselines.")
+            self.stdout.write("")
         for step in steps:
             self.print_step(step)
         self.print_rest(found, plan)
