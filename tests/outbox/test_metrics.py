@@ -113,8 +113,7 @@ class TestCollector:
         thread.join(30)
 
         assert found == [True]
-        # The server notices the end of a connection a moment later.
-        assert eventually(lambda: sessions(outbox) == before)
+        assert eventually(lambda: sessions(outbox) <= before)
 
     def test_registering_asks_no_database(self) -> None:
         CollectorRegistry().register(OutboxCollector("no such alias"))
