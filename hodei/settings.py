@@ -50,6 +50,8 @@ DATABASES = {"default": hodei_env.database_from_env(values, process, HODEI_EMBED
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The way back from head moves rows that the baseline cannot hold, instead of refusing.
 HODEI_ALLOW_DATA_LOSS = flag("HODEI_ALLOW_DATA_LOSS", default=False)
+# schema_reset may drop the schema of apps and build it again.
+HODEI_ALLOW_RESET = flag("HODEI_ALLOW_RESET", default=DEBUG)
 
 # --- what is installed -------------------------------------------------------------------------
 INSTALLED_APPS = [

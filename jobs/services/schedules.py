@@ -197,8 +197,8 @@ def _checked(
             "time_zone": time_zone,
             "spec": json.loads(columns["spec"]),
             "options": dict(options),
-            "overlap": Overlap(overlap),
-            "missed": Missed(missed),
+            "overlap": Overlap(str(overlap)),
+            "missed": Missed(str(missed)),
         }
     except (CronInvalid, JobInvalid, ValueError, TypeError, OverflowError) as error:
         raise ScheduleInvalid(str(error)) from error

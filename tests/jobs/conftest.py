@@ -84,9 +84,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test of these that commits says so by a fixture that it does not name itself."""
     for item in items:
         names = getattr(item, "fixturenames", [])
-        if "jobs" in names and item.path.is_relative_to(HERE):
-            if not item.get_closest_marker("django_db") and "transactional_db" not in names:
-                names.append("transactional_db")
+        commits = "jobs" in names and not item.get_closest_marker("django_db")
+        if commits and item.path.is_relative_to(HERE) and "transactional_db" not in names:
+            names.append("transactional_db")
 
 
 @pytest.fixture
