@@ -113,6 +113,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# --- background work ---------------------------------------------------------------------------
+# For django.tasks: of Django 6.0, or the backport of the extra "tasks".
+TASKS = {"default": {"BACKEND": "jobs.backend.JobsBackend"}}
+
 # --- language and time -------------------------------------------------------------------------
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -163,5 +167,10 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     # Django's own has a handler for DEBUG, which would say everything twice.
-    "loggers": {"django": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False}},
+    "loggers": {
+        "django": {"handlers": ["stderr"], "level": LOG_LEVEL, "propagate": False},
+        # Two lines for each task would cost more than a small task does.
+        "django.tasks": {"level": "WARNING"},
+        "django_tasks": {"level": "WARNING"},
+    },
 }

@@ -117,6 +117,11 @@ class Held:
         with self._mutex:
             return list(self._overdue.values())
 
+    def is_stuck(self) -> bool:
+        """Whether every slot has a thread that was given up."""
+        with self._mutex:
+            return len(self._overdue) >= self.slots
+
     def give_up(self, run: Run) -> None:
         """Its time is over, and its thread goes on: it is not ours any more, but its slot is."""
         with self._mutex:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -137,6 +138,29 @@ class Failed:
     retryable: bool | None = None
     #: Seconds until the next run, where the job itself has said; None is by the policy.
     retry_in: float | None = None
+
+
+def failure_of(
+    error: BaseException, *, retryable: bool | None = None, retry_in: float | None = None
+) -> Failed:
+    """An exception as a failure."""
+    kind = type(error)
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001  (its class is what is left to say)
+        words = "(it cannot be shown)"
+    return Failed(
+        FailureKind.UNKNOWN,
+        f"{kind.__name__}: {words}" if words else kind.__name__,
+        class_path(kind),
+        "".join(traceback.format_exception(error)),
+        retryable=retryable,
+        retry_in=retry_in,
+    )
+
+
+def class_path(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)

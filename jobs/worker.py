@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -33,7 +32,7 @@ from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
 from jobs.registry import executor_of, executors
 from jobs.rescuer import Rescuer
-from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run
+from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run, failure_of
 from jobs.states import FailureKind
 from jobs.wakeup import CHANNEL, GATE
 
@@ -278,7 +277,8 @@ class Worker:
     def _is_done(self) -> bool:
         if self.options.max_jobs is not None and self._began >= self.options.max_jobs:
             return True
-        return self.options.drain and self._empty
+        # With no slot left nothing is known of the queue, and nothing can be done about it.
+        return self.options.drain and (self._empty or self._held.is_stuck())
 
     def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
         """Nothing to do: sleep until somebody rings, or it is time to look again."""
@@ -337,14 +337,3 @@ class Worker:
         ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
         self._finisher.add(ended, run.told and partial(run.told, ended))
         return True
-
-
-def failure_of(error: BaseException) -> Failed:
-    """An exception as a failure."""
-    kind = type(error)
-    return Failed(
-        FailureKind.UNKNOWN,
-        f"{kind.__name__}: {error}",
-        f"{kind.__module__}.{kind.__qualname__}",
-        "".join(traceback.format_exception(error)),
-    )

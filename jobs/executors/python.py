@@ -1,25 +1,234 @@
-"""TEMPORARY."""
+"""Runs Python functions: tasks of ``django.tasks``, and others that JOBS_TASKS_ALLOWED lists.
+
+    {"python": {"task": "shop.tasks.send", "args": [7], "kwargs": {"copies": 2}}}
+
+A sync function runs in the thread of its slot, which nobody can interrupt: when its time is over
+the worker writes TIMEOUT down, and the slot is free when the thread ends. An async one runs in the
+event loop of the worker and is cancelled, when its time is over and when its job is. With the
+isolation ``process`` either runs in a process of its own, which is killed then, with all that it
+has started.
+
+A plain function says ``"takes_context": true`` and ``"isolation": "process"`` in the spec; of a
+task the decorator says it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
+import asyncio
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from django.utils.module_loading import import_string
+from asgiref.sync import async_to_sync, sync_to_async
+from django.db import connections
 
-from jobs.runs import Outcome, Run, Succeeded
+from hodei.compat import normalize_json
+from jobs.callables import PROCESS, THREAD, Callee, TaskNotFound, callee
+from jobs.context import JobContext
+from jobs.exceptions import DoNotRetry, Retry, Snooze
+from jobs.executors import SpecInvalid
+from jobs.executors.isolated import run_isolated
+from jobs.executors.loop import LoopThread
+from jobs.runs import (
+    Cancelled,
+    Failed,
+    Outcome,
+    Run,
+    Snoozed,
+    Succeeded,
+    TimedOut,
+    class_path,
+    failure_of,
+)
+from jobs.states import FailureKind
+from jobs.task_signals import Teller
 
-load = lru_cache(import_string)
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger(__name__)
+
+_KEYS: Mapping[str, tuple[type, str]] = {
+    "task": (str, "a dotted path"),
+    "args": (list, "a list"),
+    "kwargs": (dict, "a dict"),
+    "takes_context": (bool, "True or False"),
+    "isolation": (str, f"{THREAD!r} or {PROCESS!r}"),
+    "backend": (str, "a name in TASKS"),
+}
 
 
 class PythonExecutor:
+    """``inline`` is for tests: everything in the calling thread, on its connections."""
+
     default_timeout: float | None = None
 
-    def validate(self, spec: Mapping[str, Any]) -> None: ...
-    def open(self, slots: int) -> None: ...
-    def run(self, run: Run) -> Outcome:
-        spec = run.spec["python"]
-        return Succeeded(load(spec["task"])(*spec.get("args", ()), **spec.get("kwargs", {})))
+    def __init__(self, *, inline: bool = False) -> None:
+        self._inline = inline
+        self._loop = LoopThread()
+        self._teller = Teller(inline=inline)
+        self._local = threading.local()
 
-    def close(self) -> None: ...
+    def validate(self, spec: Any) -> None:
+        """Imports the task, which whoever enqueues it by its function has done already."""
+        if not isinstance(spec, Mapping):
+            raise SpecInvalid(f"spec['python'] is {spec!r}; it is a dict.")
+        if "task" not in spec:
+            raise SpecInvalid(f"spec['python'] is {spec!r}; it has the dotted path of a 'task'.")
+        for key, value in spec.items():
+            if key not in _KEYS:
+                known = ", ".join(map(repr, _KEYS))
+                raise SpecInvalid(f"spec['python'] has {key!r}; known are {known}.")
+            kind, words = _KEYS[key]
+            if not isinstance(value, kind):
+                raise SpecInvalid(f"spec['python'][{key!r}] is {value!r}; it is {words}.")
+        if spec.get("isolation", THREAD) not in {THREAD, PROCESS}:
+            raise SpecInvalid(
+                f"spec['python']['isolation'] is {spec['isolation']!r}; it is {THREAD!r} or "
+                f"{PROCESS!r}."
+            )
+        try:
+            found = callee(spec["task"])
+        except TaskNotFound as error:
+            raise SpecInvalid(str(error)) from error
+        if found.task is not None and ("takes_context" in spec or "isolation" in spec):
+            raise SpecInvalid(
+                f"task is {found.path!r}, whose decorator says takes_context and isolation; "
+                "leave them out of spec['python']."
+            )
+
+    def open(self, slots: int) -> None:
+        self._teller.open()
+
+    def run(self, run: Run) -> Outcome:
+        given = run.spec["python"]
+        try:
+            found = callee(given["task"])
+        except TaskNotFound as error:
+            # A worker of the old version meets a task of the new one: soon there is another worker.
+            return Failed(FailureKind.CONFIGURATION_ERROR, str(error), retryable=True)
+        run.backoff = found.backoff
+        telling = self._teller.begin(run, found) if "backend" in given else None
+        outcome, raised = self._run(found, given, run)
+        if telling is not None:
+            telling.error = raised
+        return outcome
+
+    def close(self) -> None:
+        self._teller.close()
+        self._loop.close()
+
+    def _run(
+        self, found: Callee, given: Mapping[str, Any], run: Run
+    ) -> tuple[Outcome, BaseException | None]:
+        if given.get("isolation", found.isolation) == PROCESS and not self._inline:
+            return run_isolated(run), None
+        if found.is_async:
+            if self._inline:
+                return async_to_sync(call_async)(found, given, run)
+            return self._loop.run(call_async(found, given, run))
+        run.grace = 0.0
+        ended = call(found, given, run)
+        if not self._inline:
+            self._tidy()
+        return ended
+
+    def _tidy(self) -> None:
+        """Connections stay open from task to task, unless one is broken or not as it was."""
+        try:
+            known: Sequence[BaseDatabaseWrapper] = self._local.connections
+        except AttributeError:
+            known = self._local.connections = connections.all()
+        for connection in known:
+            if connection.connection is not None:
+                tidy(connection)
+
+
+def call(found: Callee, given: Mapping[str, Any], run: Run) -> tuple[Outcome, BaseException | None]:
+    """Call a sync function; returns what came of it, and what it raised."""
+    context = None
+    try:
+        args = given.get("args", ())
+        if found.takes_context or given.get("takes_context"):
+            context = JobContext(run)
+            args = (context, *args)
+        value = found.function(*args, **given.get("kwargs", {}))
+    except BaseException as error:  # noqa: BLE001  (sys.exit() in a task must not end a slot)
+        return _failed(error, found, run, context), error
+    return _succeeded(value, context), None
+
+
+async def call_async(
+    found: Callee, given: Mapping[str, Any], run: Run
+) -> tuple[Outcome, BaseException | None]:
+    """Await an async function, which is cancelled at its deadline and when the run is to stop."""
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+    context = None
+    # Both clocks are time.monotonic.
+    limit = asyncio.timeout_at(run.deadline)
+    try:
+        if this is not None:
+            run.on_stop(partial(loop.call_soon_threadsafe, this.cancel))
+        args = given.get("args", ())
+        if found.takes_context or given.get("takes_context"):
+            context = JobContext(run)
+            args = (context, *args)
+        async with limit:
+            value = await found.function(*args, **given.get("kwargs", {}))
+    except BaseException as error:  # noqa: BLE001
+        if limit.expired() and isinstance(error, TimeoutError):
+            return TimedOut(f"Its time was over after {run.job.timeout:g} s."), error
+        if isinstance(error, asyncio.CancelledError) and run.stopping.is_set():
+            return Cancelled(), error
+        await sync_to_async(_tidy_all)()
+        return _failed(error, found, run, context), error
+    return _succeeded(value, context), None
+
+
+def tidy(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection that is broken or too old, and never one that only CONN_MAX_AGE's default,
+    which is for requests, says has served its time."""
+    if not connection.settings_dict["CONN_MAX_AGE"]:
+        connection.close_at = None
+    connection.close_if_unusable_or_obsolete()
+
+
+def _tidy_all() -> None:
+    for connection in connections.all(initialized_only=True):
+        tidy(connection)
+
+
+def _succeeded(value: Any, context: JobContext | None) -> Outcome:
+    if context is not None and context.completed:
+        return Succeeded(context.result)
+    if value is None:
+        return Succeeded()
+    try:
+        return Succeeded(normalize_json(value))
+    except (TypeError, ValueError, RecursionError) as error:
+        # It did what it should; to run it again would only do that once more.
+        return Failed(
+            FailureKind.VALIDATION_ERROR,
+            f"What it returned cannot be JSON: {error}.",
+            class_path(type(error)),
+            failure_of(error).traceback,
+            retryable=False,
+        )
+
+
+def _failed(error: BaseException, found: Callee, run: Run, context: JobContext | None) -> Outcome:
+    if context is not None and context.completed:
+        logger.error("a task raised after it had completed job_id=%s", run.id, exc_info=error)
+        return Succeeded(context.result)
+    match error:
+        case Snooze(seconds=seconds):
+            return Snoozed(seconds)
+        case Retry(seconds=seconds):
+            return failure_of(error, retryable=True, retry_in=seconds)
+        case DoNotRetry():
+            return failure_of(error, retryable=False)
+    if found.retry_on is None:
+        return failure_of(error)
+    return failure_of(error, retryable=isinstance(error, found.retry_on))

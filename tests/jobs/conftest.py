@@ -19,9 +19,11 @@ from jobs.services.queue import enqueue
 from jobs.worker import Worker, WorkerOptions
 from tests.jobs import executors
 
+HERE = Path(__file__).parent
 TABLES = (
     "jobs, job_queue, job_queue_deferred, job_leases, job_failed_attempts, job_log_files, "
-    "job_log_tails, job_log_garbage, job_schedules, audit_logs, workers, provider_configs"
+    "job_log_tails, job_log_garbage, job_schedules, audit_logs, workers, provider_configs, "
+    "worker_bootstrap_tokens"
 )
 
 
@@ -69,20 +71,46 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs(django_db_setup: None, django_db_blocker: Any, settings: Any) -> Iterator[Jobs]:
-    """The tables of the test database, empty, and the executor ``test``."""
+def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """In place of pytest-django's, which empties every table of the project after each test. It
+    makes a test database only where a fixture of this name is asked for."""
+    with django_db_blocker.unblock():
+        assert connections["default"].settings_dict["NAME"].startswith("test_")
+        yield
+        connections["default"].close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of these that commits says so by a fixture that it does not name itself."""
+    for item in items:
+        names = getattr(item, "fixturenames", [])
+        if "jobs" in names and item.path.is_relative_to(HERE):
+            if not item.get_closest_marker("django_db") and "transactional_db" not in names:
+                names.append("transactional_db")
+
+
+@pytest.fixture
+def jobs(request: pytest.FixtureRequest, settings: Any) -> Iterator[Jobs]:
+    """The tables of the test database, empty, and the executor ``test``.
+
+    A test that is marked ``django_db`` has them in its transaction, which is much quicker; what it
+    does there is seen by no other connection.
+    """
     settings.JOBS_EXECUTORS = {"test": "tests.jobs.executors.Scripted"}
     executors.began.clear()
     executors.go_on.clear()
     executors.ran.clear()
-    with django_db_blocker.unblock():
-        found = Jobs()
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("db")
+        yield Jobs()
+        return
+    request.getfixturevalue("transactional_db")
+    found = Jobs()
+    found.execute(f"TRUNCATE {TABLES}")
+    try:
+        yield found
+    finally:
         found.execute(f"TRUNCATE {TABLES}")
-        try:
-            yield found
-        finally:
-            found.execute(f"TRUNCATE {TABLES}")
-            connections["default"].close()
 
 
 @pytest.fixture
@@ -90,6 +118,20 @@ def session(jobs: Jobs) -> Iterator[psycopg.Connection[Any]]:
     """A connection as a worker has it."""
     with connect("default", "test") as session:
         yield session
+
+
+@pytest.fixture
+def tasks(jobs: Jobs, settings: Any) -> Iterator[Jobs]:
+    """The same with tasks: those of ``example_tasks`` are jobs of the backend ``default``."""
+    from tests.jobs import example_tasks
+
+    settings.JOBS_EXECUTORS = {"python": "jobs.executors.python.PythonExecutor"}
+    settings.TASKS = {"default": {"BACKEND": "jobs.backend.JobsBackend"}}
+    example_tasks.noted.clear()
+    example_tasks.began.clear()
+    example_tasks.go_on.clear()
+    yield jobs
+    example_tasks.go_on.set()
 
 
 def program(*words: str) -> dict[str, Any]:
