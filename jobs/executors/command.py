@@ -152,6 +152,8 @@ def _run(
 ) -> Outcome:
     retryable = None if invocation.allow_retry else False
     try:
+        grace = grace_seconds()
+        run.grace = grace + END_SECONDS
         guard.start()
         script = nullcontext(()) if invocation.script is None else _script(invocation.script, guard)
         with script as words:
@@ -162,8 +164,6 @@ def _run(
                 stdin=None if invocation.stdin is None else invocation.stdin.encode(),
                 guard=guard,
             )
-            grace = grace_seconds()
-            run.grace = grace + END_SECONDS
             ended = program.wait(run, sink=log.write, grace=grace)
             # It is over; what its log still takes is not held against it.
             run.deadline = None
@@ -196,9 +196,6 @@ def outcome_of(run: Run, invocation: Invocation, ended: Ended, log: RunLog) -> O
             return Succeeded(
                 {"Success": {"exit_code": 0, "output": output, "error_output": errors}}
             )
-        case Ended(code=None):
-            message = "It hangs in the kernel and cannot be ended."
-            return Failed(FailureKind.INFRASTRUCTURE_ERROR, message, retryable=retryable)
         case Ended(code=code) if code is not None and code < 0:
             message = f"Ended by {_name(-code)}."
             result = failed_result(128 - code, message, errors)

@@ -7,6 +7,7 @@ run goes on: what becomes of a job does not depend on its log.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -88,7 +89,9 @@ class RunLog(Recorder):
         if reserved.before is not None:
             try:
                 with store.joined(reserved.before, content) as both:
-                    yield both, reserved.size + size, reserved.lines + lines
+                    size = both.seek(0, os.SEEK_END)
+                    both.seek(0)
+                    yield both, size, reserved.lines + lines
                     return
             except store.LogMissing:
                 logger.warning("the log of earlier attempts is gone uri=%s", reserved.before)

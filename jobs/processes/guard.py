@@ -33,7 +33,7 @@ class Guard:
         self.token = secrets.token_hex(8)
         self._process: subprocess.Popen[bytes] | None = None
         self._mutex = threading.Lock()
-        #: What there is now: ``group 123`` or ``folder /path``.
+        #: What there is now: ``group 123``, ``run MARK``, ``folder /path``.
         self._there: set[str] = set()
 
     def mark(self, run: str) -> str:
@@ -45,56 +45,70 @@ class Guard:
         with self._mutex:
             self._ensure()
 
+    def add_run(self, run: str) -> None:
+        """Say so before it is started: what has its mark is ended with the worker."""
+        self._note(f"run {run}")
+
+    def remove_run(self, run: str) -> None:
+        """What it has left behind on purpose may stay."""
+        self._forget(f"run {run}")
+
     def add_group(self, group: int) -> None:
-        self._note(f"group {group}", f"group {group}")
+        self._note(f"group {group}")
 
     def remove_group(self, group: int) -> None:
         """Say so before the group's leader is waited for: its number may be given anew then."""
-        self._forget(f"group {group}", f"ended {group}")
+        self._forget(f"group {group}")
 
     def add_folder(self, path: str) -> None:
         """Say so before the folder is made."""
-        self._note(f"folder {path}", f"folder {path}")
+        self._note(f"folder {path}")
 
     def remove_folder(self, path: str) -> None:
-        self._forget(f"folder {path}", f"removed {path}")
+        self._forget(f"folder {path}")
 
     def close(self) -> None:
-        """The worker ends: whatever it still runs is ended, too."""
+        """The worker ends; whatever it still runs is ended, too."""
         with self._mutex:
-            process, self._process = self._process, None
-        if process is not None:
-            stdin: Any = process.stdin
-            with suppress(OSError):
-                stdin.close()
-            process.wait()
+            self._drop()
 
-    def _note(self, entry: str, line: str) -> None:
+    def _note(self, entry: str) -> None:
         with self._mutex:
             self._there.add(entry)
-            self._tell(line)
+            self._tell(f"+{entry}")
 
-    def _forget(self, entry: str, line: str) -> None:
+    def _forget(self, entry: str) -> None:
         with self._mutex:
             self._there.discard(entry)
-            self._tell(line)
+            self._tell(f"-{entry}")
 
     def _tell(self, line: str) -> None:
         try:
             self._write(line)
         except OSError:
             # Somebody has killed it. A new one is told everything.
-            self._process = None
+            self._drop()
             try:
                 self._ensure()
             except OSError:
                 logger.exception("the guard of a worker's commands cannot be started")
 
+    def _drop(self) -> None:
+        """Let it end, which it does when its stdin is closed."""
+        process, self._process = self._process, None
+        if process is not None:
+            stdin: Any = process.stdin
+            with suppress(OSError):
+                stdin.close()
+            process.wait()
+
     def _ensure(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            return
+        if self._process is not None:
+            if self._process.poll() is None:
+                return
+            self._drop()
         self._process = subprocess.Popen(  # noqa: S603  (our own program)
-            [sys.executable, "-I", "-S", watcher.__file__, f"{RUN}={self.token}."],
+            [sys.executable, "-I", "-S", watcher.__file__, RUN],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -104,7 +118,7 @@ class Guard:
             start_new_session=True,
         )
         for entry in sorted(self._there):
-            self._write(entry)
+            self._write(f"+{entry}")
 
     def _write(self, line: str) -> None:
         if self._process is None:

@@ -79,20 +79,23 @@ class Program:
         guard: Guard,
     ) -> None:
         self._guard = guard
-        self._mark = os.fsencode(f"{RUN}={env[RUN]}\0")
+        self._run = env[RUN]
         self._input = memoryview(stdin or b"")
+        # Before there is anything to be ended, so that no moment is left out.
+        guard.add_run(self._run)
         try:
             self._process = subprocess.Popen(  # noqa: S603  (a job's, which somebody was let enqueue)
-                list(words),
+                [_bytes(word) for word in words],
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env=dict(env),
+                env={_bytes(name): _bytes(value) for name, value in env.items()},
                 cwd=working_dir,
                 start_new_session=True,
             )
         except OSError as error:
+            guard.remove_run(self._run)
             raise _spawn_failed(error, words[0], working_dir) from error
         guard.add_group(self._process.pid)
         self._streams: tuple[Any, Any] = (self._process.stdout, self._process.stderr)
@@ -158,7 +161,7 @@ class Program:
         now = time.monotonic()
         times = [now + (LOOK_SECONDS if self._handle is None else TICK_SECONDS)]
         if self._over_at is not None:
-            times.append(self._over_at + LINGER_SECONDS)
+            times.append(self._lingers_until(self._over_at))
         elif self._kill_at is not None:
             times.append(self._kill_at)
         elif run.deadline is not None:
@@ -172,7 +175,7 @@ class Program:
         """Do what it is time for; True if nothing is to be waited for any more."""
         now = time.monotonic()
         if self._over_at is not None:
-            return now >= self._over_at + LINGER_SECONDS
+            return run.lost or now >= self._lingers_until(self._over_at)
         if self._by is End.ITSELF:
             if run.stopping.is_set():
                 self._by = End.STOP
@@ -190,6 +193,12 @@ class Program:
             self._killed_at = now
             kill_group(self._process.pid)
         return False
+
+    def _lingers_until(self, over_at: float) -> float:
+        """How long its children may go on writing."""
+        if self._by is End.ITSELF or self._kill_at is None:
+            return over_at + LINGER_SECONDS
+        return self._kill_at
 
     def _feed(self, selector: selectors.BaseSelector) -> None:
         stdin: Any = self._process.stdin
@@ -211,8 +220,9 @@ class Program:
         # Its number cannot be given anew before it is waited for.
         kill_group(process.pid)
         if self._by is not End.ITSELF:
-            kill_marked(self._mark)
+            kill_marked(_bytes(f"{RUN}={self._run}\0"))
         self._guard.remove_group(process.pid)
+        self._guard.remove_run(self._run)
         code: int | None = None
         try:
             code = process.wait(UNKILLABLE_SECONDS)
@@ -257,6 +267,11 @@ class _Alarm:
         with self._mutex:
             if not self._closed:
                 os.write(self._bell, b"!")
+
+
+def _bytes(text: str) -> bytes:
+    """As the system takes it, whatever the worker's locale is."""
+    return text.encode(errors="surrogateescape")
 
 
 def _read(descriptor: int) -> bytes | None:

@@ -2,8 +2,8 @@
 
 It is started by path, isolated and without site-packages, so it uses the standard library alone and
 takes some milliseconds and megabytes. It reads lines on stdin and knows from them which groups of
-processes and which folders there are; the end of stdin is the end of the worker, however that came
-about: the kernel closes the pipe of a process that was killed.
+processes, runs and folders there are (``+group 123``, ``-group 123``). The end of stdin is the end
+of the worker, however that came about: the kernel closes the pipe of a process that was killed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
 
 
 def kill_marked(mark: bytes) -> int:
-    """Kill every process of ours that was started with this variable (``NAME=value``, or the
-    beginning of it), wherever it went; returns how many. Does nothing where there is no /proc."""
+    """Kill every process of ours that was started with this variable (``NAME=value`` and its NUL),
+    wherever it went; returns how many. Does nothing where there is no /proc."""
     killed = 0
     for _ in range(MOST_LOOKS):
         found = list(_marked(mark))
@@ -67,11 +67,10 @@ def _kill(process: int, mark: bytes) -> None:
             os.close(handle)
 
 
-def watch(mark: bytes) -> None:
-    """Read until the worker is gone, and end what it left."""
+def watch(variable: bytes) -> None:
+    """Read what there is, until the worker is gone, and end it. ``variable`` marks processes."""
     worker = os.getppid()
-    groups: set[int] = set()
-    folders: set[str] = set()
+    there: set[bytes] = set()
     buffer = b""
     while True:
         # A fork of the worker may hold the pipe open, so that is looked at, too.
@@ -81,21 +80,22 @@ def watch(mark: bytes) -> None:
             break
         *lines, buffer = (buffer + (chunk or b"")).split(b"\n")
         for line in lines:
-            word, _, rest = line.partition(b" ")
-            match word:
-                case b"group":
-                    groups.add(int(rest))
-                case b"ended":
-                    groups.discard(int(rest))
-                case b"folder":
-                    folders.add(os.fsdecode(rest))
-                case b"removed":
-                    folders.discard(os.fsdecode(rest))
-    for group in groups:
-        kill_group(group)
-    kill_marked(mark)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+            (there.add if line[:1] == b"+" else there.discard)(line[1:])
+    # Folders when nobody is left in them.
+    for entry in sorted(there, key=lambda entry: entry.startswith(b"folder")):
+        end(entry, variable)
+
+
+def end(entry: bytes, variable: bytes) -> None:
+    """End one thing that the worker has left: ``group 123``, ``run MARK`` or ``folder /path``."""
+    kind, _, rest = entry.partition(b" ")
+    match kind:
+        case b"group":
+            kill_group(int(rest))
+        case b"run":
+            kill_marked(variable + b"=" + rest + b"\0")
+        case b"folder":
+            shutil.rmtree(os.fsdecode(rest), ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -343,6 +343,18 @@ class TestStop:
         assert commands.state(job) == "TIMEOUT"
         assert commands.lines(job) == ["ready", "farewell"]
 
+    def test_there_is_time_for_the_farewell_of_a_child(
+        self, commands: Commands, settings: Any
+    ) -> None:
+        settings.JOBS_COMMAND_GRACE_SECONDS = 10.0
+        child = (
+            "trap 'sleep 1.5; echo farewell; exit' TERM; echo ready; while :; do sleep 0.01; done"
+        )
+        job = commands.run({**script(f"({child}) & wait"), "timeout_ms": 500})
+
+        assert commands.state(job) == "TIMEOUT"
+        assert commands.lines(job) == ["ready", "farewell"]
+
     def test_one_that_will_not_end_is_made_to(self, commands: Commands) -> None:
         stubborn = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
         job = commands.run({**script(stubborn), "timeout_ms": 300})
@@ -404,7 +416,8 @@ class TestChildren:
 
         assert commands.state(job) == "SUCCEEDED"
         for line in commands.output(job).splitlines():
-            # It was let go on purpose: a daemon that a job starts outlives the job.
+            # It was let go on purpose: a daemon that a job starts outlives the job and the worker.
+            assert alive(int(line))
             os.kill(int(line), signal.SIGKILL)
 
     def test_what_one_writes_soon_after_is_kept(self, commands: Commands) -> None:
