@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,6 +46,27 @@ def record(
             ],
         )
     return found
+
+
+def record_many(
+    event_type: str,
+    payloads: Sequence[tuple[str | None, Mapping[str, Any]]],
+    *,
+    actor: str = SYSTEM,
+    using: str = DEFAULT_DB_ALIAS,
+) -> None:
+    """Store a record for each (correlation id, payload), in one statement. As ``record``."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_logs (id, correlation_id, event_type, payload, occurred_at, actor) "
+            "SELECT id, correlation_id, %s, payload, clock_timestamp(), %s "
+            "FROM unnest(%s::uuid[], %s::text[], %s::jsonb[]) AS r (id, correlation_id, payload)",
+            [
+                *(event_type, _storable(actor)[:255], [uuid7() for _ in payloads]),
+                [correlation_id for correlation_id, _ in payloads],
+                [json.dumps(_storable(redact(dict(payload)))) for _, payload in payloads],
+            ],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

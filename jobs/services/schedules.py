@@ -179,8 +179,8 @@ def _checked(
     time_zone: object,
     spec: Any,
     options: Any,
-    overlap: object,
-    missed: object,
+    overlap: Any,
+    missed: Any,
 ) -> dict[str, Any]:
     if not isinstance(name, str) or len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise ScheduleInvalid(
