@@ -253,8 +253,8 @@ class LeaseAdmin(ReadOnlyAdmin):
     """Who runs what, the next to expire first."""
 
     list_display = ("job_code", "job_name", "worker", "expires", "held", "epoch")
-    search_fields = ("job", "worker_id")
-    search_help_text = "Id of the job or the worker."
+    search_fields = ("job",)
+    search_help_text = "Id of the job."
     ordering = ("expires_at",)
     linked_lookups = ("worker_id",)
     fieldsets = ((None, {"fields": ("job_page", "worker", "expires_when", "acquired", "epoch")}),)

@@ -192,10 +192,10 @@ def _logs() -> Callable[..., Any] | None:
 
 
 def _purge(logs: Callable[..., Any], using: str, stop: Callable[[], bool]) -> int:
-    deleted = 0
+    deleted: int = 0
     while True:
         found = logs(using=using)
-        deleted += found.files
+        deleted += int(found.files)
         # A file that cannot be deleted now is left for another day.
         if not (found.expired or found.files) or stop():
             return deleted

@@ -86,14 +86,18 @@ def parent(model: type[models.Model]) -> Any:
 
 @pytest.fixture
 def every_table(sample: SampleReport) -> None:
-    """The sample, and a row of the two tables that it leaves empty."""
+    """The sample, and a row of the tables that it leaves empty."""
     from datetime import UTC, datetime
 
-    from jobs.models import Job, LogFile
+    from jobs.models import FailedAttempt, Job, LogFile, LogGarbage, LogTail, Schedule
     from outbox.models import Lane, Relay
 
     Lane.objects.create(destination="default", lane=63, owner="relay-1", fence=3)
     Relay.objects.create(destination="default", owner="relay-1")
+    FailedAttempt.objects.create(job=Job.objects.first(), attempt=1, kind="Unknown", message="no")
+    LogTail.objects.create(job=Job.objects.first(), tail=b"\xffend\n", total_bytes=5)
+    LogGarbage.objects.create(storage_uri="file:///logs/2.log")
+    Schedule.objects.create(name="nightly", cron="30 2 * * *", spec={"python": {"task": "a.b"}})
     LogFile.objects.create(
         job=Job.objects.first(),
         storage_uri="file:///logs/1.log",
