@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -36,6 +37,17 @@ def seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def processor_seconds(of_children: Callable[[], object]) -> tuple[float, float]:
+    """Return seconds on the clock, and on a processor in the processes that it starts and awaits.
+
+    The latter hardly depend on what else the machine does; the server's work is not in them.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    clock = seconds(of_children)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return clock, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def report(

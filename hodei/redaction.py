@@ -35,6 +35,7 @@ SECRET_PARTS = ("password", "passwd", "secret", "credential", "apikey", "accessk
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
+_PASSWORD_IN_URL = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 _ASSIGNMENT = re.compile(r"(?<![\w-])([\w-]{1,80})=(\"[^\"]*\"|'[^']*'|[^\s&;,\"']+)")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 
@@ -83,6 +84,14 @@ def redact_text(text: str) -> str:
     return _ASSIGNMENT.sub(
         lambda found: f"{found[1]}={REDACTED}" if is_secret(found[1]) else found[0], text
     )
+
+
+def secret_values(variables: Mapping[str, str]) -> frozenset[str]:
+    """The values of variables whose names are secret, and the passwords in URLs of the others."""
+    found = {value for name, value in variables.items() if value and is_secret(name)}
+    for value in variables.values():
+        found.update(password[1] for password in _PASSWORD_IN_URL.finditer(value))
+    return frozenset(found)
 
 
 def _hides(key: str, value: Any) -> bool:

@@ -50,6 +50,8 @@ DATABASES = {"default": hodei_env.database_from_env(values, process, HODEI_EMBED
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # The way back from head moves rows that the baseline cannot hold, instead of refusing.
 HODEI_ALLOW_DATA_LOSS = flag("HODEI_ALLOW_DATA_LOSS", default=False)
+# schema_reset may drop the schema of apps and build it again.
+HODEI_ALLOW_RESET = flag("HODEI_ALLOW_RESET", default=DEBUG)
 
 # --- what is installed -------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -126,6 +128,25 @@ USE_I18N = False
 # --- files -------------------------------------------------------------------------------------
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "static-root"
+
+# --- jobs --------------------------------------------------------------------------------------
+JOBS_EXECUTORS = {
+    "python": "jobs.executors.python.PythonExecutor",
+    "command": "jobs.executors.command.CommandExecutor",
+}
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    # What jobs have written: nobody's but ours, and at no URL.
+    "job_logs": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": Path(values.get("HODEI_JOB_LOGS_DIR") or BASE_DIR / ".hodei" / "job-logs"),
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    },
+}
 
 # --- transport: on unless DEBUG, and one by one ------------------------------------------------
 SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=not DEBUG)

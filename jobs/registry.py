@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from jobs.executors import Executor, SpecInvalid
+from jobs.executors import Executor, LooksBeside, SpecInvalid
 
 SETTING = "JOBS_EXECUTORS"
 DEFAULT = {"python": "jobs.executors.python.PythonExecutor"}
@@ -50,6 +50,15 @@ def executor_of(spec: Mapping[str, Any]) -> tuple[str, Executor]:
             f"{SETTING} lists."
         )
     return names[0], known[names[0]]
+
+
+def check_spec(spec: Mapping[str, Any]) -> None:
+    """Let its executor look at it: at what stands under the key, and what stands beside it. Raises
+    SpecInvalid."""
+    name, executor = executor_of(spec)
+    executor.validate(spec[name])
+    if isinstance(executor, LooksBeside):
+        executor.validate_beside({key: value for key, value in spec.items() if key != name})
 
 
 def _forget(*, setting: str, **_rest: Any) -> None:

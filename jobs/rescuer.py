@@ -1,4 +1,4 @@
-"""Puts back what dead workers held, and what is due: any worker may do it, one at a time.
+"""Puts back what dead workers held, and enqueues what is due: any worker may do it, one at a time.
 
 It runs on the fetcher's connection between two claims, so it costs an idle process a query now and
 then, and a busy one nothing that would be noticed.
@@ -6,14 +6,22 @@ then, and a busy one nothing that would be noticed.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
+from collections import Counter
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from hodei.compat import uuid7
+from hodei.redaction import redact
 from hodei.sql import statement
 from jobs import leases
+from jobs.services.audit import SYSTEM
+from jobs.services.workers import MAKING_SECONDS, SILENCE_SECONDS
+from jobs.ticker import Ticker
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,6 +32,8 @@ PROMOTE_SECONDS = 1.5
 RESCUE_SECONDS = 5.0
 #: The number of the lock of whoever rescues.
 RESCUE = 0x6A6F6202
+#: Workers, and jobs, of one statement.
+MOST = 1_000
 
 
 class Rescuer:
@@ -36,12 +46,15 @@ class Rescuer:
         self._promote_at = now
         # Workers that were started together do not rescue together.
         self._rescue_at = now + self._rng.uniform(0, RESCUE_SECONDS)
+        self._ticker = Ticker()
 
     def until_due(self) -> float:
-        return max(min(self._promote_at, self._rescue_at) - time.monotonic(), 0.001)
+        soonest = min(self._promote_at, self._rescue_at) - time.monotonic()
+        return max(min(soonest, self._ticker.until_due()), 0.001)
 
     def look(self, session: psycopg.Connection[Any]) -> None:
         now = time.monotonic()
+        self._ticker.look(session)
         if now >= self._promote_at:
             moved, seconds = leases.promote(session), self._next_due(session)
             pause = PROMOTE_SECONDS if seconds is None else min(seconds, PROMOTE_SECONDS)
@@ -59,9 +72,40 @@ class Rescuer:
             row = session.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [RESCUE]).fetchone()
             if row is None or not row[0]:
                 return
-            lost = leases.rescue(session)
-            if lost:
-                logger.warning("jobs of vanished workers were put back jobs=%s", len(lost))
-                session.execute(
-                    statement("jobs", "lose_workers"), {"workers": list({one[3] for one in lost})}
-                )
+            gone = self._lose_workers(session)
+            jobs = more = leases.rescue(session, MOST)
+            while len(more) == MOST:
+                more = leases.rescue(session, MOST)
+                jobs = [*jobs, *more]
+            if jobs:
+                logger.warning("jobs of vanished workers were put back jobs=%s", len(jobs))
+            self._record(session, gone, jobs)
+
+    def _lose_workers(self, session: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+        """End the workers that vanished; with that their leases run out."""
+        return session.execute(
+            statement("jobs", "lose_workers"),
+            {"silence": SILENCE_SECONDS, "making": MAKING_SECONDS, "number": MOST},
+        ).fetchall()
+
+    def _record(
+        self,
+        session: psycopg.Connection[Any],
+        gone: Sequence[tuple[Any, ...]],
+        jobs: Sequence[tuple[Any, ...]],
+    ) -> None:
+        put_back = Counter(job[3] for job in jobs)
+        for worker, name, state, last_heartbeat in gone:
+            logger.warning("a worker vanished worker_id=%s name=%s", worker, name)
+            payload = {
+                "worker_id": str(worker),
+                "name": name,
+                "state": state,
+                "last_heartbeat": last_heartbeat and last_heartbeat.isoformat(),
+                "jobs": put_back[worker],
+            }
+            session.execute(
+                "INSERT INTO audit_logs (id, event_type, payload, occurred_at, actor) "
+                "VALUES (%s, 'WorkerLost', %s::jsonb, clock_timestamp(), %s)",
+                [uuid7(), json.dumps(redact(payload)), SYSTEM],
+            )

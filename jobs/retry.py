@@ -67,8 +67,10 @@ def end(
             )
         case Cancelled(message, result):
             return Ended(job.id, job.epoch, JobState.CANCELLED, _kept(result), storable(message))
-        case TimedOut(message, result):
-            failure = Failed(FailureKind.EXECUTION_TIMEOUT, message, result=result)
+        case TimedOut(message, result, retryable):
+            failure = Failed(
+                FailureKind.EXECUTION_TIMEOUT, message, result=result, retryable=retryable
+            )
             return _failed(job, failure, JobState.TIMEOUT, again_in(failure))
         case Failed():
             return _failed(job, outcome, JobState.FAILED, again_in(outcome))

@@ -55,6 +55,8 @@ class Run:
 
     job: Claimed
     worker_id: uuid.UUID
+    #: The database that the worker works on.
+    using: str = "default"
     #: By ``time.monotonic``; None is no limit.
     deadline: float | None = None
     #: Seconds that the executor may take to end the run when its time is up. After them the worker
@@ -167,6 +169,8 @@ class TimedOut:
 
     message: str
     result: Any = None
+    #: Whether another run may help; None is by the kind.
+    retryable: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class NewJob:
 def check(job: NewJob) -> dict[str, Any]:
     """Return what the columns hold, JSON as texts. Raises JobInvalid."""
     return {
-        "spec": _json("spec", job.spec, LARGEST_SPEC),
+        "spec": json_text("spec", job.spec, LARGEST_SPEC),
         "name": _text("name", job.name, least=0),
         "queue": _text("queue", job.queue),
         "priority": _number("priority", job.priority, LOWEST_PRIORITY, HIGHEST_PRIORITY),
@@ -66,12 +66,13 @@ def check(job: NewJob) -> dict[str, Any]:
         "correlation_id": _optional("correlation_id", job.correlation_id),
         "idempotency_key": _optional("idempotency_key", job.idempotency_key),
         "trace_parent": _trace_parent(job.trace_parent),
-        "metadata": _json("metadata", job.metadata or {}, LARGEST_METADATA),
+        "metadata": json_text("metadata", job.metadata or {}, LARGEST_METADATA),
         "orchestrated": bool(job.orchestrated),
     }
 
 
-def _json(field: str, value: object, largest: int) -> str:
+def json_text(field: str, value: object, largest: int) -> str:
+    """A dict as JSON that PostgreSQL can store, of at most so many bytes. Raises JobInvalid."""
     if not isinstance(value, Mapping):
         raise JobInvalid(f"{field} is {_shown(value)}; it is a dict.")
     try:
@@ -79,7 +80,7 @@ def _json(field: str, value: object, largest: int) -> str:
     except (TypeError, ValueError, RecursionError) as error:
         words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise JobInvalid(f"{field} cannot be JSON: {words}.") from error
-    _storable(field, text)
+    storable(field, text)
     if "\\u0000" in text and "\0" in "".join(_texts(value)):
         raise JobInvalid(f"{field} holds a NUL character, which PostgreSQL cannot store.")
     size = len(text.encode())
@@ -94,7 +95,7 @@ def _text(field: str, value: object, *, least: int = 1) -> str:
         raise JobInvalid(
             f"{field} is {_shown(value)}; it is a text of {least} to {longest} characters."
         )
-    _storable(field, value)
+    storable(field, value)
     return value
 
 
@@ -102,7 +103,8 @@ def _optional(field: str, value: object) -> str | None:
     return None if value is None else _text(field, value)
 
 
-def _storable(field: str, text: str) -> None:
+def storable(field: str, text: str) -> None:
+    """Raise JobInvalid for what is no text to PostgreSQL."""
     if "\0" in text:
         raise JobInvalid(f"{field} holds a NUL character, which PostgreSQL cannot store.")
     try:

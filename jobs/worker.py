@@ -308,7 +308,7 @@ class Worker:
             connections.close_all()
 
     def _run_one(self, job: Claimed) -> None:
-        run = Run(job, self.id)
+        run = Run(job, self.id, self.options.using)
         began = time.monotonic()
         outcome: Outcome
         try:

@@ -1,3 +1,5 @@
+"""How Django knows this app."""
+
 from __future__ import annotations
 
 from django.apps import AppConfig
@@ -11,3 +13,7 @@ class OutboxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     schema_owned = True
     schema_baseline = "0001_baseline"
+
+    def ready(self) -> None:
+        """Register the system checks, by importing them."""
+        from outbox import checks  # noqa: F401, PLC0415

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hodei.sql import statement
@@ -20,7 +21,11 @@ MOST_EVENTS = 5_000
 MOST_BYTES = 8 * 1024 * 1024
 #: Rows of one lane: fair to others at first, more where only few lanes have any.
 LEAST_PER_LANE, MOST_PER_LANE = 100, 2_000
+#: Rows that the driver hands over at once, so that it never holds more of them than a batch may
+#: have in bytes, at the largest payload by default.
+ROWS_AT_ONCE = 32
 
+_SEQ = attrgetter("seq")
 _NO_METADATA: Mapping[str, Any] = {}
 
 
@@ -33,7 +38,7 @@ class Row(NamedTuple):
     version: int
     aggregate_type: str
     aggregate_id: uuid.UUID
-    aggregate_key: str | None
+    subject: str
     data: str
     metadata: str | None
     idempotency_key: str | None
@@ -47,7 +52,7 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """Events in the order of each lane, and what has to be known of them."""
+    """Events in the order of ``seq``, and what has to be known of them."""
 
     events: list[Event] = field(default_factory=list)
     #: Events of the batch that aggregates wait behind.
@@ -65,33 +70,46 @@ class Batch:
 
 
 class Fetch:
-    """Reads batches for one relay, and learns how much to take from a lane."""
+    """Reads batches for one relay; learns how much to take from a lane, and where to begin."""
 
     def __init__(self, destination: str) -> None:
         self._destination = destination
         self._per_lane = LEAST_PER_LANE
+        #: The lane that the last batch ended in, if it ended before all lanes had their share.
+        self._last: int | None = None
 
     def __call__(
         self, session: psycopg.Connection[Any], lanes: Sequence[int], *, only_one: bool = False
     ) -> Batch:
         """Return what these lanes may send now. Writes nothing, and takes no lock."""
         batch = Batch()
-        size = 0
-        limit = 1 if only_one else self._per_lane
+        rows_read = size = 0
+        last = None
         with session.cursor() as cursor:
             rows = cursor.stream(
                 statement("outbox", "fetch"),
-                {"destination": self._destination, "lanes": list(lanes), "per_lane": limit},
+                {
+                    "destination": self._destination,
+                    "lanes": turned(lanes, self._last),
+                    "per_lane": 1 if only_one else self._per_lane,
+                    "most": MOST_EVENTS,
+                },
+                binary=True,
                 size=_ROWS_AT_ONCE,
             )
             for row in map(Row._make, rows):
                 _add(batch, row, self._destination)
+                rows_read += 1
                 size += len(row.data)
-                if only_one and batch.events:
+                if rows_read >= MOST_EVENTS or size >= MOST_BYTES:
+                    last = row.lane
+                # To stop before the end costs the server a cancellation: only where it must be.
+                if size >= MOST_BYTES or (only_one and batch.events):
                     break
-                if size >= MOST_BYTES or len(batch.events) >= MOST_EVENTS:
-                    break
+        # Whatever a lane has was read in its order; a publisher gets all of them in one.
+        batch.events.sort(key=_SEQ)
         if not only_one:
+            self._last = last
             self._learn(batch)
         return batch
 
@@ -101,6 +119,13 @@ class Fetch:
             self._per_lane = min(self._per_lane * 2, MOST_PER_LANE)
         elif not full:
             self._per_lane = max(self._per_lane // 2, LEAST_PER_LANE)
+
+
+def turned(lanes: Sequence[int], last: int | None) -> list[int]:
+    """Pure: the lanes, beginning after ``last``, so that those at the end have their turn too."""
+    if last is None:
+        return list(lanes)
+    return [lane for lane in lanes if lane > last] + [lane for lane in lanes if lane <= last]
 
 
 def _add(batch: Batch, row: Row, destination: str) -> None:
@@ -121,7 +146,7 @@ def _add(batch: Batch, row: Row, destination: str) -> None:
             version=row.version,
             aggregate_type=row.aggregate_type,
             aggregate_id=row.aggregate_id,
-            subject=str(row.aggregate_id) if row.aggregate_key is None else row.aggregate_key,
+            subject=row.subject,
             data=row.data,
             metadata=_NO_METADATA if row.metadata is None else _object(row.metadata),
             idempotency_key=row.idempotency_key,
@@ -142,7 +167,7 @@ def _rows_at_once() -> int:
     try:
         from psycopg import capabilities  # noqa: PLC0415
 
-        return 500 if capabilities.has_stream_chunked() else 1
+        return ROWS_AT_ONCE if capabilities.has_stream_chunked() else 1
     except (ImportError, AttributeError):
         return 1
 

@@ -15,6 +15,7 @@ HODEI_OUTBOX = {
     "SOURCE": "/shop",
     "NAMESPACE": "example.shop",
     "MAX_PAYLOAD_BYTES": 262144,
+    "RETENTION": {"PUBLISHED_DAYS": 7, "INBOX_DAYS": 30, "DEAD_LETTER_DAYS": None},
 }
 """
 
@@ -34,6 +35,13 @@ SETTING = "HODEI_OUTBOX"
 DEFAULT_DESTINATION = "default"
 LONGEST_DESTINATION = 50
 PARK, SKIP = "park", "skip"
+#: A hundred years: far within what a time of PostgreSQL's can be.
+MOST_DAYS = 36_500
+
+
+class UnknownDestination(ImproperlyConfigured):
+    """A route leads to a destination that there is not."""
+
 
 _KEYS = {
     "DESTINATIONS": dict,
@@ -42,6 +50,7 @@ _KEYS = {
     "SOURCE": str,
     "NAMESPACE": str,
     "MAX_PAYLOAD_BYTES": int,
+    "RETENTION": dict,
 }
 _DESTINATION_KEYS = {"PUBLISHER": str, "OPTIONS": dict, "MAX_ATTEMPTS": int, "ON_DEATH": str}
 
@@ -61,6 +70,18 @@ class Destination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """For how many days ``outbox_prune`` keeps what is done; None keeps it for ever."""
+
+    #: Events, after they were published.
+    published_days: int | None = 7
+    #: What consumers have seen. A second delivery that comes later than this is taken for a first.
+    inbox_days: int | None = 30
+    #: Dead letters, after somebody dealt with them.
+    dead_letter_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxSettings:
     """HODEI_OUTBOX with its defaults."""
 
@@ -71,6 +92,7 @@ class OutboxSettings:
     source: str
     namespace: str
     max_payload_bytes: int
+    retention: Retention
 
     def destination_of(self, event_type: str) -> str:
         """The one destination of an event: by the first route that matches, else ``default``."""
@@ -101,9 +123,12 @@ def read(given: object) -> OutboxSettings:
     )
     routes = given.get("ROUTES", {})
     for pattern, name in routes.items():
-        if name not in destinations:
-            raise _wrong(
-                f"{SETTING}['ROUTES'][{pattern!r}]", name, f"one of {sorted(destinations)}"
+        if not isinstance(pattern, str):
+            raise _wrong(f"A pattern in {SETTING}['ROUTES']", pattern, "a text like 'Invoice*'")
+        if not isinstance(name, str) or name not in destinations:
+            raise UnknownDestination(
+                f"{SETTING}['ROUTES'][{pattern!r}] is {name!r}; it is one of "
+                f"{', '.join(map(repr, sorted(destinations)))}."
             )
     types = given.get("AGGREGATE_TYPES", ["JOB", "WORKER", "PROVIDER", "SAGA"])
     for name in types:
@@ -119,7 +144,21 @@ def read(given: object) -> OutboxSettings:
         source=given.get("SOURCE", "/hodei").rstrip("/"),
         namespace=given.get("NAMESPACE", "hodei"),
         max_payload_bytes=largest,
+        retention=_retention(given.get("RETENTION", {})),
     )
+
+
+def _retention(given: Mapping[Any, Any]) -> Retention:
+    where = f"{SETTING}['RETENTION']"
+    names = {name.upper(): name for name in Retention.__dataclass_fields__}
+    for key, value in given.items():
+        if key not in names:
+            raise ImproperlyConfigured(f"{where} has a key {key!r}; it knows {', '.join(names)}.")
+        is_number = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (is_number and 0 <= value <= MOST_DAYS):
+            allowed = f"a whole number of days, 0 to {MOST_DAYS}, or None to keep them"
+            raise _wrong(f"{where}[{key!r}]", value, allowed)
+    return Retention(**{names[key]: value for key, value in given.items()})
 
 
 def _destination(name: object, given: object) -> Destination:
@@ -141,10 +180,14 @@ def _destination(name: object, given: object) -> Destination:
     on_death = given.get("ON_DEATH", PARK)
     if on_death not in {PARK, SKIP}:
         raise _wrong(f"{where}['ON_DEATH']", on_death, f"{PARK!r} or {SKIP!r}")
+    options = dict(given.get("OPTIONS", {}))
+    for key in options:
+        if not isinstance(key, str) or not key.isidentifier() or key != key.upper():
+            raise _wrong(f"A name in {where}['OPTIONS']", key, "a text in capitals, like 'URL'")
     return Destination(
         name=name,
         publisher=given["PUBLISHER"],
-        options=dict(given.get("OPTIONS", {})),
+        options=options,
         max_attempts=attempts,
         on_death=on_death,
     )

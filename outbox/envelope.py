@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -25,6 +26,9 @@ _FROM_METADATA = {
     "tracestate": "tracestate",
 }
 
+#: Made once: json.dumps would make an encoder for every event.
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 def attributes(event: Event, *, source: str, namespace: str) -> dict[str, str]:
     """The context attributes, all of them texts; without the data.
@@ -34,7 +38,7 @@ def attributes(event: Event, *, source: str, namespace: str) -> dict[str, str]:
     found = {
         "specversion": "1.0",
         "id": str(event.id),
-        "source": f"{source}/{quote(event.aggregate_type, safe='')}",
+        "source": _source(source, event.aggregate_type),
         "type": f"{namespace}.{event.event_type}.v{event.version}",
         "subject": event.subject,
         "time": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
@@ -45,21 +49,23 @@ def attributes(event: Event, *, source: str, namespace: str) -> dict[str, str]:
     }
     if event.idempotency_key is not None:
         found["idempotencykey"] = event.idempotency_key
-    for name, attribute in _FROM_METADATA.items():
-        value = event.metadata.get(name)
-        if value is not None and not isinstance(value, dict | list):
-            found[attribute] = _one_line(value)
+    if event.metadata:
+        for name, attribute in _FROM_METADATA.items():
+            value = event.metadata.get(name)
+            if value is not None and not isinstance(value, dict | list):
+                found[attribute] = _one_line(value)
     return found
 
 
 def structured(event: Event, *, source: str, namespace: str) -> str:
     """The whole event as one JSON text; the payload is taken over as it is, unparsed."""
-    head = json.dumps(
-        attributes(event, source=source, namespace=namespace),
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+    head = _to_json(attributes(event, source=source, namespace=namespace))
     return f'{head[:-1]},"data":{event.data}}}'
+
+
+@lru_cache(maxsize=1024)
+def _source(source: str, aggregate_type: str) -> str:
+    return f"{source}/{quote(aggregate_type, safe='')}"
 
 
 def _one_line(value: Any) -> str:

@@ -20,6 +20,8 @@ LONGEST_IDEMPOTENCY_KEY = 100
 LARGEST_VERSION = 2**31 - 1
 #: Deeper than this the parsers of consumers may give up, PostgreSQL's own among them.
 DEEPEST = 100
+# Made once: json.dumps makes one for each call that wants anything special.
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 class EventInvalid(ValueError):  # noqa: N818  (it reads as the fact it states)
@@ -95,7 +97,7 @@ def check_version(version: object) -> int:
 def json_text(what: str, value: object, longest_bytes: int) -> str:
     """Return ``value`` as JSON that PostgreSQL and every consumer can read. Raises EventInvalid."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
     except ValueError as error:
         raise EventInvalid(f"{what} cannot be JSON: {_reason(value, str(error))}.") from error
     except (TypeError, RecursionError) as error:

@@ -32,7 +32,7 @@ class Aggregate(NamedTuple):
 def lane_of(aggregate_id: uuid.UUID) -> int:
     """The share of events that a relay leases, by the last byte: random in every version of UUID
     that is in use."""
-    return aggregate_id.bytes[-1] & (LANES - 1)
+    return aggregate_id.int & (LANES - 1)
 
 
 def aggregate_of(aggregate_type: str, key: uuid.UUID | int | str) -> Aggregate:

@@ -135,6 +135,17 @@ class Event(models.Model):
                 name="outbox_events_held_idx",
             ),
             models.Index(fields=["-seq"], name="outbox_events_newest_idx"),
+            models.Index(
+                fields=["published_at"],
+                condition=Q(status="PUBLISHED"),
+                name="outbox_events_published_idx",
+            ),
+            # With a condition that no relay names: see the migration 0018.
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status="PENDING", published_at=None),
+                name="outbox_events_oldest_idx",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -376,6 +387,7 @@ class TroubledKey(models.Model):
         ]
         indexes = [
             models.Index(fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"),
+            models.Index(fields=["event_id"], name="outbox_keys_event_idx"),
         ]
         verbose_name = "troubled key"
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from hodei.redaction import redact_text
+
+#: Characters of a message that are kept.
+LONGEST_MESSAGE = 8192
+
 
 class Kind(StrEnum):
     """What became of it, and so what the relay does next."""
@@ -38,12 +43,18 @@ HELD = Outcome(Kind.HELD)
 
 
 def rejected(code: str, message: str, *, retry_after: float | None = None) -> Outcome:
-    return Outcome(Kind.REJECTED, code, message, retry_after)
+    return Outcome(Kind.REJECTED, code, _fit_to_store(message), retry_after)
 
 
 def permanent(code: str, message: str) -> Outcome:
-    return Outcome(Kind.PERMANENT, code, message)
+    return Outcome(Kind.PERMANENT, code, _fit_to_store(message))
 
 
 def down(code: str, message: str, *, retry_after: float | None = None) -> Outcome:
-    return Outcome(Kind.DOWN, code, message, retry_after)
+    return Outcome(Kind.DOWN, code, _fit_to_store(message), retry_after)
+
+
+def _fit_to_store(message: str) -> str:
+    """What others have said, without secrets, endless text, and what PostgreSQL cannot store."""
+    text = redact_text(message[: 2 * LONGEST_MESSAGE])[:LONGEST_MESSAGE]
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()

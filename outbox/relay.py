@@ -26,6 +26,7 @@ from outbox import settlement
 from outbox.batches import Batch, Fetch
 from outbox.breaker import Breaker
 from outbox.fingerprint import storable
+from outbox.held import let_go
 from outbox.keeper import Keeper
 from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
@@ -78,6 +79,7 @@ class Relay:
         once: bool = False,
         rng: Random | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[Decision], None] | None = None,
     ) -> None:
         self.owner = f"{owner_name()}-{secrets.token_hex(3)}"
         self.destination = destination
@@ -91,6 +93,8 @@ class Relay:
         self._once = once
         self._rng = self.breaker.rng
         self._clock = clock
+        #: Told of every batch that was written down.
+        self._observe = observe
         self._fetch = Fetch(destination.name)
         self._pace = Pace(shortest=SHORTEST_POLL, longest=LONGEST_POLL)
         #: Failures in a row to reach the database.
@@ -193,7 +197,7 @@ class Relay:
         rows = session.execute(statement("outbox", "settled_heads"), asked).fetchall()
         if rows:
             with session.transaction():
-                settlement.let_go(session, self.destination.name, [row[0] for row in rows])
+                let_go(session, self.destination.name, [row[0] for row in rows])
         self._due_at = 0.0
 
     def _round(self, session: psycopg.Connection[Any]) -> int:
@@ -303,6 +307,8 @@ class Relay:
         again = [one.again_in for one in decision.failures if one.again_in is not None]
         if again:
             self._due_at = min(self._due_at, self._clock() + min(again))
+        if self._observe is not None:
+            self._observe(decision)
         counts = self.counts
         counts.batches += 1
         counts.delivered += len(decision.delivered)

@@ -17,6 +17,7 @@ from hodei.sql import statement
 from outbox.conf import PARK, Destination
 from outbox.events import Event
 from outbox.fingerprint import fingerprint, storable
+from outbox.held import let_go
 from outbox.keys import lane_of
 from outbox.outcomes import Kind, Outcome
 
@@ -104,11 +105,12 @@ def write(
     with meanwhile is left alone.
     """
     lost = acknowledge(session, leases, decision.delivered)
-    delivered = {event.id for event in decision.delivered}
-    settled = [head for head in heads if head in delivered]
-    if settled:
-        with session.transaction():
-            let_go(session, destination.name, settled)
+    if heads:
+        delivered = {event.id for event in decision.delivered}
+        settled = [head for head in heads if head in delivered]
+        if settled:
+            with session.transaction():
+                let_go(session, destination.name, settled)
     if decision.failures or (marked and decision.unsent):
         with session.transaction():
             lost |= _write_failures(session, leases, decision, destination, marked=marked)
@@ -122,32 +124,15 @@ def acknowledge(
     if not events:
         return set()
     lanes = {lane_of(event.aggregate_id) for event in events}
-    row = session.execute(
+    rows = session.execute(
         statement("outbox", "acknowledge"),
         {**leases.arguments(lanes), "ids": [event.id for event in events]},
-    ).fetchone()
-    return lanes - set(row[1] if row else ())
-
-
-def let_go(session: Any, destination: str, heads: Sequence[uuid.UUID]) -> None:
-    """Let the aggregates go that wait behind these events. Joins the caller's transaction.
-
-    ``session`` is anything with ``execute``: a connection of psycopg or a cursor of Django's.
-    """
-    rows = _rows(session, "drop_keys", {"destination": destination, "ids": list(heads)})
-    if rows:
-        session.execute(
-            statement("outbox", "let_go"),
-            {
-                "destination": destination,
-                "types": [row[0] for row in rows],
-                "aggregates": [row[1] for row in rows],
-            },
-        )
+    ).fetchall()
+    return lanes - {row[0] for row in rows}
 
 
 def _failure(event: Event, outcome: Outcome, destination: Destination, rng: Random) -> Failure:
-    code = (outcome.code or outcome.kind.value)[:255]
+    code = storable(outcome.code or outcome.kind.value)[:255]
     message = storable(outcome.message or code)
     if outcome.kind is Kind.PERMANENT or event.attempt >= destination.max_attempts:
         return Failure(event, code, message, again_in=None)
@@ -236,10 +221,3 @@ def _told(failures: Sequence[Failure], destination: Destination) -> dict[str, An
             for one in failures
         ],
     }
-
-
-def _rows(session: Any, name: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    # A cursor of Django's returns nothing from execute, and is its own result.
-    result = session.execute(statement("outbox", name), parameters) or session
-    found: list[tuple[Any, ...]] = result.fetchall()
-    return found

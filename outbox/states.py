@@ -61,3 +61,30 @@ class DeadLetterAction(StrEnum):
     DISCARDED = "DISCARDED"
     RESTORED = "RESTORED"
     RESENT = "RESENT"  # a changed copy was published under an id of its own
+
+
+class DeadLetterState(StrEnum):
+    """Where a dead letter stands. No column: it follows from ``resolved_at`` and the newest action
+    that closed it."""
+
+    OPEN = "OPEN"  # waits for a person
+    REQUEUED = "REQUEUED"  # its event was sent on its way again
+    RESOLVED = "RESOLVED"  # what it tells of was brought about by other means
+    DISCARDED = "DISCARDED"  # nobody needs to know any more
+    RESENT = "RESENT"  # a changed copy took its place
+
+
+DEAD_LETTER_TRANSITIONS: Mapping[DeadLetterState, frozenset[DeadLetterState]] = {
+    DeadLetterState.OPEN: frozenset(
+        {
+            DeadLetterState.REQUEUED,
+            DeadLetterState.RESOLVED,
+            DeadLetterState.DISCARDED,
+            DeadLetterState.RESENT,
+        }
+    ),
+    DeadLetterState.REQUEUED: frozenset({DeadLetterState.OPEN}),  # the event died again
+    DeadLetterState.RESOLVED: frozenset({DeadLetterState.OPEN}),  # restored
+    DeadLetterState.DISCARDED: frozenset({DeadLetterState.OPEN}),  # restored
+    DeadLetterState.RESENT: frozenset(),
+}

@@ -161,7 +161,14 @@ class _OnDjangosConnection:
     def cursor(self) -> Iterator[_OnDjangosConnection]:
         yield self
 
-    def stream(self, sql: str, parameters: Any, *, size: int) -> Iterator[tuple[Any, ...]]:
+    def stream(
+        self,
+        sql: str,
+        parameters: Any,
+        *,
+        size: int,
+        binary: bool,
+    ) -> Iterator[tuple[Any, ...]]:
         cursor = self.execute(sql, parameters)
         cursor.arraysize = size
         while rows := cursor.fetchmany(size):

@@ -1,10 +1,11 @@
-"""Takes the pictures of the documentation: the admin's index, a dead letter and a saga.
+"""Takes the pictures of the documentation: the admin's index, a dead letter, a saga; the schema.
 
     python scripts/screenshots.py [--base-url URL] [--directory docs/images]
 
-Without --base-url it makes a throw-away database from the project's settings, loads the sample,
-serves it on a free port and drops it at the end. With it, the pictures are taken there: as the user
-SCREENSHOT_USER with the password SCREENSHOT_PASSWORD, who must be staff and may view everything.
+Without --base-url it makes throw-away databases from the project's settings, one with the sample
+and one whose schema went wrong in the night, serves them on a free port and drops them at the end.
+With it, the pictures of the sample are taken there: as the user SCREENSHOT_USER with the password
+SCREENSHOT_PASSWORD, who must be staff and may view everything.
 Chromium has to be installed; playwright only drives it.
 """
 
@@ -16,7 +17,7 @@ import secrets
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +40,39 @@ class Site:
     password: str
 
 
+def sample() -> None:
+    """Load the sample."""
+    from hodei.sample import load_sample  # noqa: PLC0415
+
+    load_sample()
+
+
+def bad_night() -> None:
+    """Let a migration miss an index that somebody has dropped by hand, and more be amiss.
+
+    What fails does so for real: it is the history's own record that the pictures show.
+    """
+    from django.core.management import call_command  # noqa: PLC0415
+    from django.db import ProgrammingError, connection  # noqa: PLC0415
+
+    for place in ("0010_one_live_per_key", "0012_index_step_name"):
+        call_command("migrate", "sagas", place, verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DROP INDEX saga_steps_order_key;"
+            "ALTER TABLE jobs ADD COLUMN note text;"
+            "ALTER TABLE auth_user ALTER COLUMN first_name TYPE varchar(90)"
+        )
+    try:
+        call_command("migrate", verbosity=0)
+    except ProgrammingError:
+        return
+    raise SystemExit("screenshots: the migration that was to fail did not.")
+
+
 @contextmanager
-def own_site() -> Iterator[Site]:
-    """Serve the project on a free port, with the sample in a database of its own."""
+def own_site(prepare: Callable[[], None]) -> Iterator[Site]:
+    """Serve the project on a free port, with a database of its own that ``prepare`` makes ready."""
     # The page is served as plain HTTP on this machine, which only DEBUG allows.
     os.environ["DEBUG"] = "1"
     # Playwright keeps a loop in this thread, which Django would take for asynchronous code.
@@ -57,8 +88,6 @@ def own_site() -> Iterator[Site]:
     from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
 
-    from hodei.sample import load_sample  # noqa: PLC0415
-
     class Quiet(WSGIRequestHandler):
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Say nothing: the pictures are the output."""
@@ -68,7 +97,7 @@ def own_site() -> Iterator[Site]:
     test["NAME"] = f"{name}_screenshots_{secrets.token_hex(4)}"
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     try:
-        load_sample()
+        prepare()
         site = Site("", "ana@example.org", secrets.token_urlsafe(16))
         get_user_model().objects.create_superuser(site.user, password=site.password)
         server = ThreadedWSGIServer(("127.0.0.1", 0), Quiet)
@@ -102,7 +131,31 @@ def open_first(page: Page, address: str) -> None:
         page.click("#result_list tbody tr:first-child th a")
 
 
-def take(site: Site, directory: Path) -> list[Path]:
+Picture = Callable[[str], None]
+
+
+def of_sample(page: Page, site: Site, picture: Picture) -> None:
+    """The index, a dead letter and a saga."""
+    picture("admin-index")
+    letters = f"{site.url}/admin/outbox/deadletter/"
+    open_first(page, f"{letters}?state=open&event_type=SettlementFailed")
+    picture("dead-letter")
+    open_first(page, f"{site.url}/admin/sagas/saga/?outcome=COMPENSATED")
+    picture("saga")
+
+
+def of_schema(page: Page, site: Site, picture: Picture) -> None:
+    """The schema's status, and its drift."""
+    schema = f"{site.url}/admin/hodei_schema/migrationrun"
+    page.goto(f"{schema}/status/")
+    picture("schema-status")
+    page.goto(f"{schema}/drift/")
+    with page.expect_navigation():
+        page.click("text=Compare now")
+    picture("schema-drift")
+
+
+def take(site: Site, directory: Path, show: Callable[[Page, Site, Picture], None]) -> list[Path]:
     """Take the pictures into the folder."""
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -119,12 +172,7 @@ def take(site: Site, directory: Path) -> list[Path]:
             taken.append(path)
 
         log_in(page, site)
-        picture("admin-index")
-        letters = f"{site.url}/admin/outbox/deadletter/"
-        open_first(page, f"{letters}?state=open&event_type=SettlementFailed")
-        picture("dead-letter")
-        open_first(page, f"{site.url}/admin/sagas/saga/?outcome=COMPENSATED")
-        picture("saga")
+        show(page, site, picture)
         browser.close()
     return taken
 
@@ -138,10 +186,14 @@ def main() -> None:
     if options.base_url:
         user = os.environ.get("SCREENSHOT_USER", "admin")
         password = os.environ.get("SCREENSHOT_PASSWORD", "")
-        taken = take(Site(options.base_url.rstrip("/"), user, password), options.directory)
+        taken = take(
+            Site(options.base_url.rstrip("/"), user, password), options.directory, of_sample
+        )
     else:
-        with own_site() as site:
-            taken = take(site, options.directory)
+        with own_site(sample) as site:
+            taken = take(site, options.directory, of_sample)
+        with own_site(bad_night) as site:
+            taken += take(site, options.directory, of_schema)
     for path in taken:
         print(f"{path} {path.stat().st_size // 1024} KiB")
 

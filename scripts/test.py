@@ -4,7 +4,8 @@ usage: python scripts/test.py [--lint | --no-lint] [--all] [pytest arguments]
 
 The system's PostgreSQL, 15 or newer, is a server of DATABASE_URL_15, or else a private one that is
 started with the binaries of the newest version found. HODEI_REQUIRE names what must not be missing
-(postgresql, browser, pgbouncer): where it is unset a missing one is said and passed over.
+(postgresql, browser, pgbouncer, nats, rabbitmq, redis): a missing one is otherwise said and passed
+over.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ OLDEST = 15
 NEWEST = 18
 
 sys.path.insert(0, str(ROOT))
+
+
+#: Tests in which no statement of ours meets the server, so that once is enough: programs, pages as
+#: a browser shows them, documentation, brokers.
+ANY_SERVER = (
+    "tests/acceptance",
+    "tests/browser",
+    "tests/docs",
+    "tests/hodei",
+    "tests/outbox/publishers",
+)
 
 
 def main() -> int:
@@ -105,7 +117,8 @@ def test(arguments: list[str], *, everything: bool) -> list[str]:
     with systems_server() as (version, url):
         if url:
             name = f"tests on PostgreSQL {version}"
-            if not step(name, pytest, DATABASE_URL=url):
+            ignored = [] if arguments else [f"--ignore={path}" for path in ANY_SERVER]
+            if not step(name, [*pytest, *ignored], DATABASE_URL=url):
                 failed.append(name)
         else:
             message = (

@@ -131,7 +131,7 @@ def _shell(command: str, *arguments: str) -> dict[str, Any]:
     return {
         "command": {"type": "shell", "cmd": command, "args": list(arguments)},
         "env": {"LANG": "C.UTF-8", "DB_PASSWORD": "example-only"},
-        "timeout_seconds": 900,
+        "timeout_ms": 900_000,
     }
 
 

@@ -11,8 +11,12 @@ Where things are:
 - ``status``      every migration and its state, by ``django_migrations`` and ``history``
 - ``run``         runs of migrations: one at a time, within limits and on record
 - ``plan``        what ``migrate`` would do, and what that may cost
+- ``rollback``    the way back: what it would take along, and the way itself
 - ``catalog``, ``replay``, ``drift``, ``validation``  what there is, against what there should be
+- ``reset``       the emergency: the schema of some apps dropped and built again
 - ``readiness``, ``health``, ``waiting``  the same question, asked often and cheaply
+- ``adoption``    tables that others have made, taken over
+- ``browsing``    the history page by page; ``admin`` shows all of this in Django's admin
 - ``service``     the use cases; ``results`` are the values they return
 - ``checksums``   a migration's fingerprint; ``sources`` finds its text
 - ``tables``, ``suggestions``, ``management.reports``  what the commands print, and how they end

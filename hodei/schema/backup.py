@@ -3,6 +3,9 @@
 The file is pg_dump's custom format, for its owner alone (0600); one command restores it:
 
     pg_restore --dbname postgresql://USER@HOST/NAME FILE
+
+Where the tables are there again, ``--clean --if-exists --single-transaction`` puts the old ones in
+their place.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hodei.schema.connection import connection_errors
 from hodei.schema.errors import SchemaError
+from hodei.schema.names import identifier, quoted
 
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper
@@ -44,19 +48,24 @@ class Backup:
     path: Path
     tables: tuple[str, ...]
     size_bytes: int
+    #: The pg_restore that has read it.
+    restorer: Path
 
 
-def back_up(connection: DatabaseWrapper, tables: Sequence[str], path: Path) -> Backup:
+def back_up(
+    connection: DatabaseWrapper, tables: Sequence[str], path: Path, *, also: Sequence[str] = ()
+) -> Backup:
     """Write the tables, with their data and what belongs to them, into a new file.
 
-    The tables are named without their schema, and are those that the connection's search_path
-    finds. pg_dump reads them in a session of its own, as of now: it waits for no lock that lets
-    others read, so the caller may hold them in EXCLUSIVE mode. Raises BackupFailed, and
-    ConnectionFailed.
+    The tables are named as in ``stakes``; their partitions come along. ``also`` are relations
+    without rows of their own: partitioned tables, views, sequences. pg_dump reads them in a session
+    of its own, as of now: it waits for no lock that lets others read, so the caller may hold them
+    in EXCLUSIVE mode. Raises BackupFailed, and ConnectionFailed.
     """
     with connection_errors(connection.alias):
         connection.ensure_connection()
-    names = [_qualified(connection, table) for table in tables]
+    relations = [found for table in tables for found in _relations(connection, table)]
+    beside = [found for relation in also for found in _relations(connection, relation)]
     dump, restore = _programs(connection)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -67,31 +76,47 @@ def back_up(connection: DatabaseWrapper, tables: Sequence[str], path: Path) -> B
         ) from error
     try:
         with os.fdopen(file, "wb") as output:
-            patterns = [f'--table="{schema}"."{table}"' for schema, table in names]
+            wanted = dict.fromkeys(relation.pattern for relation in [*relations, *beside])
+            patterns = [f"--table={pattern}" for pattern in wanted]
             command = [dump, "--format=custom", f"--lock-wait-timeout={_LOCK_WAIT_MS}", *patterns]
             _run(command, connection, output.fileno())
             output.flush()
             os.fsync(output.fileno())
-        _verify(restore, path, names, connection)
+        _verify(restore, path, relations, beside, connection)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
-    return Backup(path=path, tables=tuple(tables), size_bytes=path.stat().st_size)
+    return Backup(
+        path=path, tables=tuple(tables), size_bytes=path.stat().st_size, restorer=Path(restore)
+    )
 
 
-def _qualified(connection: DatabaseWrapper, table: str) -> tuple[str, str]:
+class _Relation(NamedTuple):
+    schema: str
+    name: str
+    #: A partitioned table has none of its own.
+    has_data: bool
+
+    @property
+    def pattern(self) -> str:
+        # pg_dump takes what is between quotes literally but for the quote itself.
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+
+def _relations(connection: DatabaseWrapper, table: str) -> list[_Relation]:
+    """The table, and its partitions, which pg_dump leaves out by itself."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relnamespace::regnamespace::text, relname FROM pg_class "
-            "WHERE oid = to_regclass(%s)",
-            ['"{}"'.format(table.replace('"', '""'))],
+            "SELECT nspname, relname, relkind <> 'p' FROM pg_class found "
+            "JOIN pg_namespace space ON space.oid = relnamespace "
+            "WHERE found.oid = to_regclass(%(table)s) OR found.oid IN "
+            "(SELECT relid FROM pg_partition_tree(to_regclass(%(table)s)))",
+            {"table": identifier(table)},
         )
-        row = cursor.fetchone()
-    if row is None:
+        found = [_Relation(*row) for row in cursor.fetchall()]
+    if not found:
         raise BackupFailed(f"There is no table {table!r} to back up.")
-    # pg_dump takes what is between quotes literally but for the quote itself, which is doubled.
-    schema, name = row
-    return schema.strip('"').replace('"', '""'), name.replace('"', '""')
+    return found
 
 
 def _programs(connection: DatabaseWrapper) -> tuple[str, str]:
@@ -171,13 +196,31 @@ def _run(
 
 
 def _verify(
-    restore: str, path: Path, names: Sequence[tuple[str, str]], connection: DatabaseWrapper
+    restore: str,
+    path: Path,
+    relations: Sequence[_Relation],
+    beside: Sequence[_Relation],
+    connection: DatabaseWrapper,
 ) -> None:
     """Read the table of contents back: each table must be there with its data."""
     listed = _run([restore, "--list", str(path)], connection).stdout.decode(errors="replace")
-    contents = re.findall(r"^\d+; \d+ \d+ TABLE DATA (\S+) (.+) \S+$", listed, flags=re.MULTILINE)
-    missing = [name for schema, name in names if (schema, name.replace('""', '"')) not in contents]
+
+    def lacking(kind: str, wanted: Sequence[_Relation]) -> list[str]:
+        entry = rf"^\d+; \d+ \d+ (?:{kind}) (\S+) (.+) \S+$"
+        contents = re.findall(entry, listed, flags=re.MULTILINE)
+        return [one.name for one in wanted if (one.schema, _listed(one.name)) not in contents]
+
+    with_data = [relation for relation in relations if relation.has_data]
+    missing = [
+        *(f"the data of {name}" for name in lacking("TABLE DATA", with_data)),
+        *lacking("TABLE|VIEW|MATERIALIZED VIEW|SEQUENCE", beside),
+    ]
     if missing:
         raise BackupFailed(
-            f"The backup was read back and lacks the data of {', '.join(missing)}. It was removed."
+            f"The backup was read back and lacks {', '.join(missing)}. It was removed."
         )
+
+
+def _listed(name: str) -> str:
+    """The name as the table of contents has it: on one line."""
+    return re.sub(r"[\r\n]", " ", name)

@@ -1,4 +1,4 @@
-"""System checks: settings of ours that cannot work, and whose ``migrate`` is run.
+"""System checks: settings of ours that cannot work, baselines, and whose ``migrate`` is run.
 
 They look at settings and installed apps, and never at a database.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  (Django's name)
 from django.core.management import find_commands
 from django.db import connections
+from django.db.migrations.loader import MigrationLoader
 
 from hodei.schema.suggestions import near_matches
 
@@ -78,6 +81,24 @@ def check_settings(**_options: object) -> list[CheckMessage]:
 def check_databases(**_options: object) -> list[CheckMessage]:
     """schema.E002 for a database that no probe can ask, schema.W002 where none is PostgreSQL."""
     return [*_probed_databases(), *_no_postgresql()]
+
+
+@register(TAG)
+def check_baselines(**_options: object) -> list[CheckMessage]:
+    """schema.E003 for a ``schema_baseline`` that is no migration of its app."""
+    return [
+        Error(
+            f"{type(config).__name__}.schema_baseline is {name!r}, which is no migration of "
+            f"{config.label}.",
+            hint=_near_migration(config, name),
+            id="schema.E003",
+        )
+        for config in apps.get_app_configs()
+        if (name := getattr(config, "schema_baseline", None)) is not None
+        # Where tests have put an app's migrations away, none is missing.
+        and MigrationLoader.migrations_module(config.label)[0] is not None
+        and str(name) not in _migrations_of(config)
+    ]
 
 
 @register(TAG)
@@ -169,6 +190,28 @@ def _no_postgresql() -> Iterator[CheckMessage]:
             hint="Set ENGINE to 'django.db.backends.postgresql' in DATABASES.",
             id="schema.W002",
         )
+
+
+def _migrations_of(config: AppConfig) -> set[str]:
+    """The names on disk, as the loader finds them, with nothing imported but the package."""
+    module, _explicit = MigrationLoader.migrations_module(config.label)
+    try:
+        package = import_module(str(module))
+    except ImportError:
+        return set()
+    paths: list[str] = list(getattr(package, "__path__", ()))
+    return {name for _finder, name, is_package in iter_modules(paths) if not is_package}
+
+
+def _near_migration(config: AppConfig, name: object) -> str:
+    known = _migrations_of(config)
+    near = near_matches(str(name), sorted(known), limit=1)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return (
+        f"The migrations of {config.label} are: {', '.join(sorted(known)) or 'none'}. Name the "
+        "last one whose tables schema_adopt may find."
+    )
 
 
 def _is_postgresql(alias: str) -> bool:

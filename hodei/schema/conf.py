@@ -3,6 +3,7 @@
 - ``HODEI_SCHEMA_EXTEND_MIGRATE`` (True): whether ``migrate`` is ours
 - ``HODEI_SCHEMA_LOCK_TIMEOUT`` (5): seconds that one attempt of a migration waits for locks
 - ``HODEI_SCHEMA_RELEASE`` (""): the label of this release, written beside what it migrates
+- ``HODEI_ALLOW_RESET`` (what DEBUG is): whether ``schema_reset`` may drop anything
 - ``HODEI_SCHEMA_IGNORE`` (()): patterns of differences that ``schema_validate`` accepts; read there
 """
 
@@ -33,3 +34,8 @@ def lock_timeout() -> float:
 
 def release() -> str:
     return str(getattr(settings, "HODEI_SCHEMA_RELEASE", "") or "")
+
+
+def allows_reset() -> bool:
+    """Only a plain True counts: a word from the environment, "0" say, would be true as well."""
+    return getattr(settings, "HODEI_ALLOW_RESET", settings.DEBUG) is True

@@ -87,6 +87,18 @@ def connection_failed(error: Error, using: str = DEFAULT_DB_ALIAS) -> Connection
     return ConnectionFailed(**target, reason=reason, words=words)
 
 
+def words_of(error: Error, using: str) -> str:
+    """One sentence or two for an operator, for whatever a database said no to."""
+    failure = connection_failed(error, using)
+    if failure is not None:
+        return str(failure)
+    words = " ".join(str(error).split())
+    return (
+        f'Could not read from database {using!r}: "{words}". '
+        "Check the role's rights, and what else runs there."
+    )
+
+
 @contextmanager
 def connection_errors(using: str) -> Iterator[None]:
     """Raise ConnectionFailed for a failure to connect inside the block; other errors pass."""

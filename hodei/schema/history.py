@@ -34,8 +34,20 @@ logger = logging.getLogger(__name__)
 
 TABLE = "schema_migration_runs"
 
-#: What a row tells of: a migration that ran, one that was only recorded, an edit that is meant.
-RAN, FAKED, ACCEPTED = "run", "fake", "accept"
+#: What a row tells of: a migration that ran, one that was only recorded, an edit that is meant, one
+#: whose app's schema was dropped as a whole, a baseline whose tables others had made, and a row of
+#: the bookkeeping of those others.
+RAN, FAKED, ACCEPTED, RESET = "run", "fake", "accept", "reset"
+ADOPTED, IMPORTED = "adopt", "import"
+
+#: What the outcome of a row that tells of none of our runs is called.
+EVENT_OUTCOMES = {
+    FAKED: "faked",
+    ACCEPTED: "accepted",
+    RESET: "reset",
+    ADOPTED: "adopted",
+    IMPORTED: "imported",
+}
 
 INTERRUPTED = "Interrupted: the process that ran it ended before it could say how it went."
 ROLLED_BACK = "Rolled back: a later step of the same transaction failed."
@@ -68,14 +80,22 @@ CREATE TABLE IF NOT EXISTS {table} (
     reason text
 );
 CREATE INDEX IF NOT EXISTS schema_migration_runs_migration_idx ON {table} (app, name, id);
+CREATE INDEX IF NOT EXISTS schema_migration_runs_app_idx ON {table} (app, id);
+CREATE INDEX IF NOT EXISTS schema_migration_runs_started_idx ON {table} (started_at);
+CREATE INDEX IF NOT EXISTS schema_migration_runs_unsuccessful_idx ON {table} (id)
+    WHERE success IS NOT TRUE;
+CREATE INDEX IF NOT EXISTS schema_migration_runs_recorded_idx ON {table} (id) WHERE event <> 'run';
 COMMENT ON TABLE {table} IS
     'Every attempt to apply, unapply or fake a migration, recorded by hodei.schema';
 COMMENT ON COLUMN {table}.batch IS 'The same for all that one command did';
-COMMENT ON COLUMN {table}.event IS 'run, fake (recorded only) or accept (an edit that is meant)';
+COMMENT ON COLUMN {table}.event IS
+    'run, fake (recorded only), accept (an edit that is meant), '
+    'reset (undone with all of its app), adopt (made by others), import (of their bookkeeping)';
 COMMENT ON COLUMN {table}.success IS 'NULL while it runs; for ever if the server died with it'
 """
 
-_COLUMNS = (
+#: In the order of ``Run``'s fields.
+COLUMNS = (
     "id, batch, event, app, name, direction, started_at, finished_at, duration_ms, success, error, "
     "traceback, sqlstate, operation, checksum, database_user, os_user, host, command, release, "
     "hodei_version, django_version, reason"
@@ -122,12 +142,12 @@ class Run:
 
     @property
     def outcome(self) -> str:
-        """One word: running, ok, faked, accepted, failed or interrupted."""
+        """One word: running, failed, interrupted, ok, or one of EVENT_OUTCOMES."""
         if self.success is None:
             return "running"
         if not self.success:
             return "interrupted" if self.error == INTERRUPTED else "failed"
-        return {FAKED: "faked", ACCEPTED: "accepted"}.get(self.event, "ok")
+        return EVENT_OUTCOMES.get(self.event, "ok")
 
     def result(self) -> MigrationResult:
         return MigrationResult(
@@ -215,6 +235,46 @@ class History:
                 "event = %s, duration_ms = %s WHERE id = %s",
                 [event, duration_ms, run],
             )
+
+    def imported(self, connection: DatabaseWrapper, source: str, rows: str) -> int:
+        """Copy what another tool has recorded of its own, once; returns how many were new.
+
+        ``rows`` is SQL that gives name, started_at, success, duration_ms and checksum, in the order
+        in which they are to stand. Who ran them is not known. Joins the caller's transaction.
+        """
+        literal = rows.replace("%", "%%")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""
+                INSERT INTO {self._table} (batch, event, app, name, direction, started_at,
+                    finished_at, duration_ms, success, error, checksum, database_user, os_user,
+                    host, command, release, hodei_version, django_version, reason)
+                SELECT %(batch)s, %(event)s, %(source)s, found.name, 'forward', found.at,
+                       found.at + coalesce(found.duration_ms, 0) * interval '1 ms',
+                       found.duration_ms, found.success,
+                       CASE WHEN NOT found.success THEN %(failed)s END, found.checksum,
+                       '', '', '', %(command)s, '', '', '', %(reason)s
+                  FROM (SELECT name, coalesce(success, true) AS success, checksum,
+                               CASE WHEN duration_ms >= 0 THEN duration_ms::bigint END
+                                   AS duration_ms,
+                               -- Python has no infinity, nor years of five digits.
+                               CASE WHEN started_at BETWEEN '0001-01-02' AND '9999-12-30'
+                                    THEN started_at ELSE now() END AS at
+                          FROM ({literal}) AS theirs) AS found
+                 WHERE NOT EXISTS (SELECT FROM {self._table} known
+                                    WHERE known.event = %(event)s AND known.app = %(source)s
+                                      AND known.name = found.name)
+                """,
+                {
+                    "batch": self._origin["batch"],
+                    "command": self._origin["command"],
+                    "event": IMPORTED,
+                    "source": source,
+                    "failed": f"Recorded as failed in {source}.",
+                    "reason": f"Imported from {source}, with its time, checksum and duration.",
+                },
+            )
+            return int(cursor.rowcount)
 
     def failed(
         self,
@@ -313,11 +373,11 @@ def read_runs(
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         with connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT {_COLUMNS}, success IS NULL AND NOT {in_progress('runs')} "
+                f"SELECT {COLUMNS}, success IS NULL AND NOT {in_progress('runs')} "
                 f"FROM {TABLE} runs {where} ORDER BY id DESC LIMIT %s",
                 [*values, limit],
             )
-            return [_run(row) for row in cursor.fetchall()]
+            return [run_of(row) for row in cursor.fetchall()]
 
 
 def in_progress(runs: str) -> str:
@@ -328,8 +388,9 @@ def in_progress(runs: str) -> str:
     )
 
 
-def _run(row: Sequence[Any]) -> Run:
-    fields = dict(zip(_COLUMNS.split(", "), row, strict=False))
+def run_of(row: Sequence[Any]) -> Run:
+    """The run of a row of COLUMNS and, last, whether it is open and not going on."""
+    fields = dict(zip(COLUMNS.split(", "), row, strict=False))
     fields["direction"] = Direction(fields["direction"])
     for name in ("started_at", "finished_at"):
         fields[name] = _in_utc(fields[name])

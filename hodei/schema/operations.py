@@ -8,6 +8,8 @@ their migration.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -18,8 +20,14 @@ from django.db.models import Model
 
 from hodei.schema.errors import SchemaError
 
+#: PostgreSQL's limit for names.
+_NAME_BYTES = 63
+
 #: (table, reason, SQL condition on that table's columns)
 Rule = tuple[str, str, str]
+
+#: What the run that is going on allows; None where the setting decides.
+_allowed: ContextVar[bool | None] = ContextVar("data_loss_allowed", default=None)
 
 
 class RowsAtStake(SchemaError):  # noqa: N818  (it is a refusal, and nothing went wrong)
@@ -33,9 +41,25 @@ class RowsAtStake(SchemaError):  # noqa: N818  (it is a refusal, and nothing wen
         lines = "".join(f"\n  {table}: {number} ({reason})" for table, reason, number in counts)
         super().__init__(
             f"The older schema cannot hold these rows, and nothing was changed:{lines}\n"
-            "Remove them, or set HODEI_ALLOW_DATA_LOSS=1 to move them, with what depends on them, "
-            "into tables named <table>_head_rows."
+            "Remove them, or allow the loss: then they are moved, with what depends on them, into "
+            "tables named <table>_head_rows. Of schema_rollback that is the option "
+            "--allow-data-loss, of migrate the setting HODEI_ALLOW_DATA_LOSS=1."
         )
+
+
+@contextmanager
+def data_loss(*, allowed: bool) -> Iterator[None]:
+    """Inside the block this decides for RefuseRows, in this thread, whatever the setting says."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
+
+
+def _may_lose() -> bool:
+    decided = _allowed.get()
+    return bool(getattr(settings, "HODEI_ALLOW_DATA_LOSS", False)) if decided is None else decided
 
 
 class _OnFields(Operation):
@@ -139,7 +163,11 @@ class ValidateNotNull(_OnFields):
 
 
 class SetNotNull(_OnFields):
-    """Make the columns NOT NULL by the checks that prove it, and drop those checks."""
+    """Make the columns NOT NULL by the checks that prove it, and drop those checks.
+
+    On the way back the checks come again, unread: others are kept waiting for no scan. So each of
+    the three can be undone and applied again by itself; the proof is then read anew.
+    """
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         """Set ``null=False`` on the fields."""
@@ -154,7 +182,9 @@ class SetNotNull(_OnFields):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Two statements: within one, PostgreSQL would drop the proof before it is used."""
+        """Three statements: within one, PostgreSQL would drop the proof before it is used. Where
+        the proof was read before, the first costs nothing."""
+        self._alter(schema_editor, app_label, to_state, "VALIDATE CONSTRAINT {check}")
         self._alter(schema_editor, app_label, to_state, "ALTER COLUMN {column} SET NOT NULL")
         self._alter(schema_editor, app_label, to_state, "DROP CONSTRAINT {check}")
 
@@ -165,8 +195,14 @@ class SetNotNull(_OnFields):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        """Allow NULL again."""
-        self._alter(schema_editor, app_label, from_state, "ALTER COLUMN {column} DROP NOT NULL")
+        """Allow NULL again, but for new rows, as RequireNotNull has left it."""
+        self._alter(
+            schema_editor,
+            app_label,
+            from_state,
+            "ALTER COLUMN {column} DROP NOT NULL, "
+            "ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID",
+        )
 
     def describe(self) -> str:
         """Say what it does, for ``migrate --plan``."""
@@ -260,8 +296,10 @@ class _OnRules(Operation):
 class RefuseRows(_OnRules):
     """On the way back, refuse while a rule still matches, before anything is touched.
 
-    It belongs into the last migration, so that it is the first to be undone. Where the setting
-    HODEI_ALLOW_DATA_LOSS is on it passes, and MoveRows moves the rows later on.
+    It belongs into the last migration, so that it is the first to be undone. Where the loss is
+    allowed it passes, and MoveRows moves the rows later on: by ``schema_rollback
+    --allow-data-loss``, which has counted them before its first step, or in any other way back by
+    the setting HODEI_ALLOW_DATA_LOSS.
     """
 
     def database_backwards(
@@ -272,7 +310,7 @@ class RefuseRows(_OnRules):
         to_state: ProjectState,
     ) -> None:
         """Raise RowsAtStake with the counts per rule."""
-        if schema_editor.collect_sql or getattr(settings, "HODEI_ALLOW_DATA_LOSS", False):
+        if schema_editor.collect_sql or _may_lose():
             return
         counts = []
         with schema_editor.connection.cursor() as cursor:
@@ -340,7 +378,7 @@ def move_rows(
                 move_rows(
                     schema_editor, child, f"{reason}, by {table}", f"{quote(column)} IN ({parents})"
                 )
-            archive = quote(f"{table}_head_rows")
+            archive = quote(archive_of(table))
             cursor.execute(
                 f"CREATE TABLE IF NOT EXISTS {archive} (moved_at timestamptz NOT NULL "
                 "DEFAULT now(), reason text NOT NULL, row_data jsonb NOT NULL)"
@@ -351,6 +389,12 @@ def move_rows(
                 [reason],
             )
         cursor.execute(f"DROP TABLE {going}")
+
+
+def archive_of(table: str) -> str:
+    """The table that ``move_rows`` moves rows of this one into: its name, as the server cuts it."""
+    name = f"{table}_head_rows".encode()[:_NAME_BYTES]
+    return name.decode(errors="ignore")
 
 
 def _dependents(

@@ -22,15 +22,32 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.migrations import Migration
 
-# Of each migration: the last success, the last edit that was accepted, and the last failure.
+_KINDS = {
+    "accepted": f"event = '{ACCEPTED}'",
+    "success": f"event <> '{ACCEPTED}' AND success",
+    "running": f"event <> '{ACCEPTED}' AND success IS NULL AND {in_progress('runs')}",
+    "failure": (
+        f"event <> '{ACCEPTED}' AND (NOT success OR success IS NULL AND NOT {in_progress('runs')})"
+    ),
+}
+_EACH_LAST = " UNION ALL ".join(
+    f"(SELECT '{kind}', id, direction, event, duration_ms, database_user, "
+    f"coalesce(error, '{INTERRUPTED}'), checksum FROM {TABLE} runs "
+    f"WHERE runs.app = named.app AND runs.name = named.name AND {condition} "
+    "ORDER BY id DESC LIMIT 1)"
+    for kind, condition in _KINDS.items()
+)
+# Of each migration: the last success, the last edit that was accepted, and the last failure. From
+# one migration to the next by the index, so that a long history costs no more than a short one.
 _LAST = f"""
-SELECT DISTINCT ON (app, name, kind) app, name, kind, id, direction, event, duration_ms,
-       database_user, coalesce(error, '{INTERRUPTED}'), checksum
-  FROM (SELECT *, CASE WHEN event = '{ACCEPTED}' THEN 'accepted' WHEN success THEN 'success'
-                       WHEN success IS NULL AND {in_progress("runs")} THEN 'running'
-                       ELSE 'failure' END AS kind
-          FROM {TABLE} runs) AS rows
- ORDER BY app, name, kind, id DESC
+WITH RECURSIVE named AS (
+    (SELECT app, name FROM {TABLE} ORDER BY app, name LIMIT 1)
+     UNION ALL
+    SELECT next.app, next.name FROM named CROSS JOIN LATERAL (
+        SELECT app, name FROM {TABLE} runs WHERE (runs.app, runs.name) > (named.app, named.name)
+         ORDER BY app, name LIMIT 1) AS next
+)
+SELECT named.app, named.name, last.* FROM named CROSS JOIN LATERAL ({_EACH_LAST}) AS last
 """
 
 
@@ -119,6 +136,11 @@ def is_third_party(migration: Migration) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return False
-    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     path = Path(file)
-    return any(path.is_relative_to(place) for place in places) or "dist-packages" in path.parts
+    return any(map(path.is_relative_to, _places())) or "dist-packages" in path.parts
+
+
+@lru_cache(maxsize=1)
+def _places() -> frozenset[str]:
+    """Where packages are installed; asking for one takes Python longer than a query."""
+    return frozenset({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})

@@ -190,7 +190,7 @@ class Finding:
     expected: str | None = None
     actual: str | None = None
     #: SQL statements that would make it as expected, in order, each to be run by itself outside of
-    #: a transaction. For people to read: nothing here ever runs them.
+    #: a transaction. For people to read: nothing runs them but ``adoption``, when it was told to.
     repair: tuple[str, ...] = ()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
 from django.core.management import call_command
 from django.core.management.commands import migrate
@@ -10,7 +12,10 @@ from django.db import DEFAULT_DB_ALIAS
 
 from hodei.schema.connection import check_connection, connection_errors
 from hodei.schema.history import read_runs
+from hodei.schema.reset.service import ResetPlan, ResetResult, plan_reset, reset
 from hodei.schema.results import MigrationResult, SchemaValidationResult
+from hodei.schema.rollback.service import go_back
+from hodei.schema.rollback.targets import After, Last, Since, Wish
 from hodei.schema.run.failures import MigrationFailed
 from hodei.schema.run.start import migration_run
 from hodei.schema.status import read_status
@@ -54,6 +59,53 @@ class MigrationService:
                 raise failure from error
         return run.results
 
+    def rollback(
+        self, *, steps: int = 1, allow_data_loss: bool = False, backup: Path | None = None
+    ) -> list[MigrationResult]:
+        """Undo the migrations of all apps that were applied last, by ``django_migrations.id``.
+
+        Owns its transactions: one for all steps, or one for each where a step is not atomic. What
+        depends on them is undone first. Returns one result for each, in the order undone; empty if
+        nothing is applied.
+
+        Nothing is touched, and a SchemaError with exit code 1 is raised, where one is of an app
+        that is not ``schema_owned``, one is irreversible, or rows or values would be lost and that
+        is not allowed. ``backup`` is a new file for the tables that lose something. For what else
+        is raised see ``rollback.service.go_back``.
+        """
+        return self._go_back(Last(steps), f"rollback {steps}", allow_data_loss, backup)
+
+    def rollback_to(
+        self, app: str, name: str, *, allow_data_loss: bool = False, backup: Path | None = None
+    ) -> list[MigrationResult]:
+        """Undo everything of the app after this migration (its beginning is enough; ``zero`` for
+        all), and what depends on that in other apps, newest first; of any app, as it is named.
+
+        For all else see ``rollback``.
+        """
+        return self._go_back(After(app, name), f"rollback_to {app} {name}", allow_data_loss, backup)
+
+    def rollback_to_release(
+        self, label: str, *, allow_data_loss: bool = False, backup: Path | None = None
+    ) -> list[MigrationResult]:
+        """Undo what was applied since the last run with this release label had ended.
+
+        For all else see ``rollback``.
+        """
+        return self._go_back(Since(label), f"rollback_to_release {label}", allow_data_loss, backup)
+
+    def _go_back(
+        self,
+        wish: Wish,
+        command: str,
+        allow_data_loss: bool,  # noqa: FBT001  (between us)
+        backup: Path | None,
+    ) -> list[MigrationResult]:
+        done = go_back(
+            self.using, wish, allow_data_loss=allow_data_loss, backup=backup, command=command
+        )
+        return list(done.results)
+
     def history(
         self, *, limit: int | None = None, app: str | None = None, failed_only: bool = False
     ) -> list[MigrationResult]:
@@ -77,6 +129,26 @@ class MigrationService:
         if not drift:
             return read_status(self.using).validation()
         return validate(self.using, comparison)
+
+    def plan_reset(self, apps: Sequence[str] = ()) -> ResetPlan:
+        """Look what a reset of these apps would drop and build, and what stands in its way.
+
+        Without names: the apps whose AppConfig says ``schema_owned = True``. Changes nothing.
+        Raises AppsNotChosen, and ReplayFailed where it cannot be told what belongs to the apps.
+        """
+        return plan_reset(self.using, apps)
+
+    def reset(
+        self, plan: ResetPlan, *, confirm: str, backup: Path | None, terminate: bool = False
+    ) -> ResetResult:
+        """Drop the schema of the plan's apps and build it again, in one transaction of its own.
+
+        ``confirm`` is the token: the database's name, as ``plan.database`` has it, given by whoever
+        has seen the plan. ``backup`` is a file to write first; None, for none, has to be said.
+        ``terminate`` ends sessions that are in the way. The settings must allow it. Raises a
+        SchemaError for each refusal (``reset.guards``), and leaves everything as it was then.
+        """
+        return reset(plan, confirm=confirm, backup=backup, terminate=terminate)
 
 
 def run_migrations(using: str = DEFAULT_DB_ALIAS) -> SchemaValidationResult:

@@ -4,7 +4,8 @@ and stops nothing.
 - ``run_started``: using, batch (a UUID), plan (list of (app, name, direction)); sent when there is
   something to do, after the lock is held
 - ``migration_started``: using, batch, app, name, direction, attempt (from 1)
-- ``migration_finished``: using, batch, result (MigrationResult), faked; after its commit
+- ``migration_finished``: using, batch, result (MigrationResult), faked; after its commit, which
+  several may share
 - ``migration_failed``: using, batch, result, exception; for each attempt, also one to be retried
 - ``run_finished``: using, batch, results (of MigrationResult), success
 """

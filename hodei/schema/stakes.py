@@ -4,7 +4,8 @@
         lock_tables(connection, tables)        # nobody writes from here on; pg_dump can still read
         counts = count_rows(connection, tables)
 
-Tables are named without their schema, and are those that the connection's search_path finds.
+Tables are named without their schema, and are those that the connection's search_path finds; or in
+quotes, with it (``"other"."table"``).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import Error
+from django.db.transaction import atomic
 
 from hodei.schema.errors import SchemaError
+from hodei.schema.names import identifier
 from hodei.schema.run.failures import is_blocked
 
 if TYPE_CHECKING:
@@ -57,22 +60,28 @@ class TablesBusy(SchemaError):  # noqa: N818  (it reads as the fact it states)
         )
 
 
-def lock_tables(connection: DatabaseWrapper, tables: Collection[str]) -> None:
-    """Lock them in EXCLUSIVE mode until the caller's transaction ends: others can read, and none
-    can write. Waits for as long as the session's lock_timeout. Raises TablesBusy; the caller's
-    transaction is broken then."""
+#: Others can read, and none can write; or nobody can do anything.
+EXCLUSIVE, ACCESS_EXCLUSIVE = "EXCLUSIVE", "ACCESS EXCLUSIVE"
+
+
+def lock_tables(
+    connection: DatabaseWrapper, tables: Collection[str], mode: str = EXCLUSIVE
+) -> None:
+    """Lock them until the caller's transaction ends: in EXCLUSIVE mode others can read, and none
+    can write. Waits for as long as the session's lock_timeout. Raises TablesBusy with those in the
+    way; the caller's transaction is as it was then, and may try again."""
     if not tables:
         return
     # In the order of their names, so that two who lock the same do not lock crosswise.
-    names = ", ".join(connection.ops.quote_name(table) for table in sorted(tables))
+    names = ", ".join(identifier(table) for table in sorted(tables))
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {names} IN EXCLUSIVE MODE")
+        with atomic(connection.alias), connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {names} IN {mode} MODE")
     except Error as error:
         if not is_blocked(error):
             raise
-        with connection.copy().temporary_connection() as cursor:
-            raise TablesBusy(sessions_in(cursor, tables)) from error
+        with connection.cursor() as cursor:
+            raise TablesBusy(sessions_in(cursor, tables, against=mode)) from error
 
 
 def count_rows(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str, int]:
@@ -80,29 +89,39 @@ def count_rows(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str
     counts = {}
     with connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")
+            cursor.execute(f"SELECT count(*) FROM {identifier(table)}")
             (counts[table],) = cursor.fetchone()
     return counts
 
 
-def sessions_in(cursor: Any, tables: Collection[str]) -> list[Session]:
-    """The other client sessions with a lock on one of the tables, granted or waited for."""
+def sessions_in(
+    cursor: Any, tables: Collection[str], *, against: str | None = None
+) -> list[Session]:
+    """The other client sessions with a lock on one of the tables, granted or waited for; with
+    ``against``, a mode of ``lock_tables``, those alone whose locks keep it from being taken."""
+    in_the_way = {
+        None: "",
+        EXCLUSIVE: "AND held.granted AND held.mode <> 'AccessShareLock'",
+        ACCESS_EXCLUSIVE: "AND held.granted",
+    }[against]
+    # A transaction sees the sessions that were there when it looked first, unless it asks anew.
+    cursor.execute("SELECT pg_stat_clear_snapshot()")
     cursor.execute(
-        """
+        f"""
         SELECT activity.pid, coalesce(activity.usename, ''), activity.application_name,
                coalesce(host(activity.client_addr), 'a local socket'),
                coalesce(activity.state, ''), activity.xact_start, left(activity.query, 500)
           FROM pg_stat_activity activity
          WHERE activity.pid <> pg_backend_pid() AND activity.backend_type = 'client backend'
            AND EXISTS (
-               SELECT FROM pg_locks held JOIN pg_class locked ON locked.oid = held.relation
+               SELECT FROM pg_locks held
                 WHERE held.pid = activity.pid AND held.locktype = 'relation'
-                  AND locked.relname = ANY(%s)
-                  AND locked.relnamespace = current_schema()::regnamespace
+                  {in_the_way}
+                  AND held.relation IN (SELECT to_regclass(name) FROM unnest(%s::text[]) name)
                   AND held.database = (SELECT oid FROM pg_database
                                         WHERE datname = current_database()))
          ORDER BY activity.xact_start NULLS LAST, activity.pid
         """,
-        [list(tables)],
+        [[identifier(table) for table in tables]],
     )
     return [Session(*row) for row in cursor.fetchall()]

@@ -191,7 +191,7 @@ def _read_records(connection: DatabaseWrapper) -> tuple[dict[MigrationKey, Recor
             "FROM django_migrations"
         )
         rows = cursor.fetchall()
-    recorded = {(row[0], row[1]): Record(row[2], _in_utc(row[3])) for row in rows}
+    recorded = {(row[0], row[1]): Record(row[2], in_utc(row[3])) for row in rows}
     return recorded, any(row[4] for row in rows)
 
 
@@ -352,7 +352,7 @@ def _record_of(
     return last or recorded.get(key)
 
 
-def _in_utc(instant: datetime) -> datetime:
+def in_utc(instant: datetime) -> datetime:
     # Without USE_TZ Django reads the column as local time.
     aware = timezone.make_aware(instant) if timezone.is_naive(instant) else instant
     return aware.astimezone(UTC)

@@ -19,11 +19,12 @@ from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.catalog.model import Catalog
 from hodei.schema.catalog.snapshot import read_snapshot, write_snapshot
 from hodei.schema.errors import SchemaError
+from hodei.schema.readiness import names_of
 from hodei.schema.replay.rebuild import rebuild
 from hodei.schema.replay.scratch import Expected, applied_plan, replay
 from hodei.schema.replay.sessions import LOCK_TIMEOUT, never_kept, private_connection, set_timeouts
 from hodei.schema.results import Finding, FindingKind, SchemaValidationResult
-from hodei.schema.status import read_status
+from hodei.schema.status import MigrationState, SchemaStatus, read_status
 from hodei.schema.unmigrated import unmigrated
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def validate(
     """
     chosen = comparison or Comparison()
     patterns = [*_ignored_by_setting(), *chosen.ignore]
-    status = read_status(using).validation()
+    found = read_status(using)
+    status = found.validation()
     with private_connection(using) as connection:
         schema, live = _live(connection)
         loader = MigrationLoader(connection, ignore_no_migrations=True)
@@ -88,8 +90,18 @@ def validate(
         findings=tuple(kept),
         compared=drift.compared(expected.catalog),
         ignored=len(findings) - len(kept),
-        notes=expected.notes,
+        notes=(*expected.notes, *_faked(found)),
     )
+
+
+def _faked(status: SchemaStatus) -> Iterator[str]:
+    """Where the tables agree it does no harm, so it is no finding."""
+    faked = [one.key for one in status.migrations if one.state is MigrationState.FAKED]
+    if faked:
+        yield (
+            f"Only recorded, and never run here: {names_of(faked)}. What RunPython does in them "
+            "was not done."
+        )
 
 
 def snapshot(
@@ -110,7 +122,7 @@ def snapshot(
 
 
 def _live(connection: BaseDatabaseWrapper) -> tuple[str, Catalog]:
-    with _busy(), never_kept(connection):
+    with busy(), never_kept(connection):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             cursor.execute("SELECT current_schema()")
@@ -157,7 +169,8 @@ def _unmanaged_tables() -> set[str]:
 
 
 @contextmanager
-def _busy() -> Iterator[None]:
+def busy() -> Iterator[None]:
+    """Raise CatalogBusy where the catalog is read behind a lock that is not let go."""
     try:
         yield
     except Error as error:

@@ -8,7 +8,7 @@ a worker refuses other specs, and ``enqueue`` does not store them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jobs.runs import Outcome, Run
 
@@ -41,3 +41,11 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """The worker ends."""
+
+
+@runtime_checkable
+class LooksBeside(Protocol):
+    """An executor that has a say in what stands beside its key in the spec, too."""
+
+    def validate_beside(self, beside: Mapping[str, Any]) -> None:
+        """Raise SpecInvalid for what can never run; called after ``validate``."""

@@ -2,4 +2,5 @@
 
 - ``queue``      enqueue one job, or millions
 - ``lifecycle``  cancel, retry, hold, release, delete
+- ``logs``       read, keep, delete and purge what jobs have written
 """

@@ -102,19 +102,19 @@ WITH RECURSIVE found AS (
 )
 SELECT found.queue,
        (SELECT count(*) FROM (SELECT FROM job_queue AS q WHERE q.queue = found.queue
-                               LIMIT %(most)s) AS some),
+                               LIMIT %(most)s) AS counted),
        clock_timestamp() - (SELECT min(enqueued_at) FROM (
            SELECT enqueued_at FROM job_queue AS q WHERE q.queue = found.queue LIMIT %(most)s) AS s)
   FROM found WHERE found.queue IS NOT NULL
 """
 _REST = """
-SELECT (SELECT count(*) FROM (SELECT FROM job_queue_deferred LIMIT %(most)s) AS some),
+SELECT (SELECT count(*) FROM (SELECT FROM job_queue_deferred LIMIT %(most)s) AS counted),
        (SELECT run_after FROM job_queue_deferred ORDER BY run_after LIMIT 1),
-       (SELECT count(*) FROM (SELECT FROM job_leases LIMIT %(most)s) AS some),
+       (SELECT count(*) FROM (SELECT FROM job_leases LIMIT %(most)s) AS counted),
        (SELECT count(*) FROM (SELECT FROM job_leases WHERE expires_at < clock_timestamp()
-                               LIMIT %(most)s) AS some),
+                               LIMIT %(most)s) AS counted),
        (SELECT count(*) FROM workers WHERE state IN ('READY', 'BUSY', 'DRAINING')),
-       (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'FAILED' LIMIT %(most)s) AS some),
+       (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'FAILED' LIMIT %(most)s) AS counted),
        (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'MANUAL_INTERVENTION_REQUIRED'
-                               LIMIT %(most)s) AS some)
+                               LIMIT %(most)s) AS counted)
 """

@@ -19,7 +19,7 @@ from hodei.compat import uuid7
 from hodei.sql import statement
 from jobs import spec as specs
 from jobs.executors import SpecInvalid
-from jobs.registry import executor_of
+from jobs.registry import check_spec
 from jobs.spec import JobInvalid, NewJob
 from jobs.wakeup import WAKE
 
@@ -108,8 +108,7 @@ def checked(job: NewJob) -> dict[str, Any]:
     """The columns of a job. Raises JobInvalid."""
     columns = specs.check(job)
     try:
-        name, executor = executor_of(job.spec)
-        executor.validate(job.spec[name])
+        check_spec(job.spec)
     except SpecInvalid as error:
         raise JobInvalid(str(error)) from error
     return columns

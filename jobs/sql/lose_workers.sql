@@ -1,4 +1,23 @@
--- Workers whose leases ran out and who have given no sign of life since: they are gone.
-UPDATE workers SET state = 'TERMINATED', current_job_id = NULL, updated_at = clock_timestamp()
- WHERE id = ANY(%(workers)s::uuid[]) AND state NOT IN ('TERMINATED', 'FAILED')
-   AND coalesce(last_heartbeat, created_at) < clock_timestamp() - interval '30 seconds'
+-- Workers that have given no sign of life for too long are gone, with their leases. Before its first
+-- heartbeat a worker's time counts from its registration; one that is still being made has longer.
+-- Locks: workers first and then their leases, as everything that ends a worker does.
+-- Index: idx_workers_state.
+WITH silent AS MATERIALIZED (
+    SELECT id, state FROM workers
+     WHERE state IN ('CREATING', 'CONNECTING', 'REGISTERED', 'READY', 'BUSY', 'DRAINING',
+                     'TERMINATING')
+       AND coalesce(last_heartbeat, created_at) < clock_timestamp()
+           - CASE state WHEN 'CREATING' THEN %(making)s ELSE %(silence)s END * interval '1 second'
+     ORDER BY id
+     LIMIT %(number)s
+       FOR UPDATE SKIP LOCKED
+), lost AS (
+    UPDATE workers AS w
+       SET state = 'TERMINATED', current_job_id = NULL, updated_at = clock_timestamp()
+      FROM silent WHERE w.id = silent.id
+    RETURNING w.id, w.provider_resource_id, silent.state, w.last_heartbeat
+), freed AS (
+    UPDATE job_leases AS l SET expires_at = clock_timestamp() - interval '1 second'
+      FROM lost WHERE l.worker_id = lost.id
+)
+SELECT id, provider_resource_id, state, last_heartbeat FROM lost

@@ -175,7 +175,8 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"
-                    )
+                    ),
+                    models.Index(fields=["event_id"], name="outbox_keys_event_idx"),
                 ],
                 "constraints": [
                     models.UniqueConstraint(

@@ -10,14 +10,16 @@ connects anew by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from outbox.events import Event
 from outbox.outcomes import Outcome
+from outbox.publishers.options import ExtraMissing, OptionInvalid
 
 if TYPE_CHECKING:
     from outbox.conf import Destination, OutboxSettings
@@ -43,27 +45,60 @@ class Publisher(Protocol):
         """Let go of connections. May be called twice, and after a failure."""
 
 
+class PublisherNotFound(ImproperlyConfigured):
+    """What a destination names as its publisher cannot be imported, or is none."""
+
+
 def publisher_of(destination: Destination, settings: OutboxSettings) -> Publisher:
-    """Make the publisher of a destination. Raises ImproperlyConfigured.
+    """Make the publisher of a destination. Raises ImproperlyConfigured; nothing is connected to.
 
     Its ``__init__`` gets the destination's options in lower case, and ``source`` and ``namespace``
-    of the envelope.
+    of the envelope. The error is a PublisherNotFound, an OptionInvalid or an ExtraMissing, and
+    names the destination.
     """
     where = f"Destination {destination.name!r}"
     try:
-        made = import_string(destination.publisher)
-    except ImportError as error:
-        raise ImproperlyConfigured(
-            f"{where}: its publisher {destination.publisher!r} cannot be imported ({error})."
-        ) from error
-    options = {name.lower(): value for name, value in destination.options.items()}
+        kind = _class_of(destination.publisher)
+        return kind(
+            source=settings.source,
+            namespace=settings.namespace,
+            **_parameters(kind, destination),
+        )
+    except ExtraMissing as error:
+        raise ExtraMissing(f"{where}: {error}", extra=error.extra) from error
+    except (PublisherNotFound, OptionInvalid) as error:
+        raise type(error)(f"{where}: {error}") from error
+
+
+def _class_of(path: str) -> Callable[..., Publisher]:
     try:
-        publisher: Publisher = made(source=settings.source, namespace=settings.namespace, **options)
-    except TypeError as error:
-        raise ImproperlyConfigured(
-            f"{where}: {destination.publisher} does not take these options ({error})."
-        ) from error
-    return publisher
+        found = import_string(path)
+    except ImportError as error:
+        raise PublisherNotFound(f"{path!r} cannot be imported ({error}).") from error
+    # Not by callable(): in this package that is the name of a module.
+    methods = ("open", "send_batch", "close")
+    if not isinstance(found, type) or not all(hasattr(found, name) for name in methods):
+        raise PublisherNotFound(
+            f"{path!r} is no publisher: a class with open(), send_batch() and close() is."
+        )
+    return found
+
+
+def _parameters(kind: Callable[..., Publisher], destination: Destination) -> dict[str, Any]:
+    """The options as keyword arguments. Raises OptionInvalid for one that is unknown or missing."""
+    known = inspect.signature(kind).parameters
+    takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+    named = {name for name in known if name not in {"source", "namespace"}}
+    options = {name.lower(): value for name, value in destination.options.items()}
+    allowed = ", ".join(sorted(name.upper() for name in named)) or "none"
+    for name in options:
+        if name not in named and not takes_any:
+            raise OptionInvalid(f"there is no option {name.upper()}; the options are: {allowed}.")
+    for name in named - options.keys():
+        is_needed = known[name].default is inspect.Parameter.empty
+        if is_needed and known[name].kind is inspect.Parameter.KEYWORD_ONLY:
+            raise OptionInvalid(f"the option {name.upper()} is missing.")
+    return options
 
 
 def chains(events: Sequence[Event]) -> Iterator[list[int]]:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from hodei.compat import uuid7
@@ -32,7 +33,7 @@ from outbox.events import (
     check_version,
     json_text,
 )
-from outbox.keys import aggregate_of
+from outbox.keys import Aggregate, aggregate_of
 from outbox.wakeup import WAKE
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 TURN = 0x6F757401
 #: Above so many aggregates their lanes are locked.
 MANY = 1_000
-_CHUNK = 1_000
+#: Columns that most events have nothing for.
+_OPTIONAL = ("metadata", "idempotency_key", "aggregate_key")
 
 
 class DuplicateEvent(Exception):  # noqa: N818  (it reads as the fact it states)
@@ -139,12 +141,12 @@ def publish(
         "aggregate_key": event.aggregate.key,
         "destination": event.destination,
         "lane": event.aggregate.lane,
-        "turn": TURN,
-        **WAKE,
+        "turn_of": turn_of(event.aggregate),
     }
     name = "publish_in_turn" if aggregate_locked else "publish"
+    missing = tuple(column for column in _OPTIONAL if parameters[column] is None)
     with connection.cursor() as cursor:
-        cursor.execute(statement("outbox", name), parameters)
+        cursor.execute(_written_out(name, missing), parameters)
         stored = cursor.fetchone() is not None
     if not stored:
         raise DuplicateEvent([event.idempotency_key or ""])
@@ -168,12 +170,18 @@ def publish_many(
     if not events:
         return []
     _refuse_repeated(events)
-    with transaction.atomic(using=using), connection.cursor() as cursor:
-        _take_turns(cursor, events)
-        for start in range(0, len(events), _CHUNK):
-            _store(cursor, events[start : start + _CHUNK])
-        lanes = sorted({event.aggregate.lane for event in events})
-        cursor.execute(statement("outbox", "wake"), {"lanes": lanes, **WAKE})
+    try:
+        with transaction.atomic(using=using), connection.cursor() as cursor:
+            _take_turns(cursor, events)
+            with connection.wrap_database_errors:
+                _copy(cursor, events)
+            lanes = sorted({event.aggregate.lane for event in events})
+            cursor.execute(statement("outbox", "wake"), {"lanes": lanes, **WAKE})
+    except IntegrityError as error:
+        known = _known_keys(connection, events)
+        if not known:
+            raise
+        raise DuplicateEvent(known) from error
     return [event.id for event in events]
 
 
@@ -240,7 +248,7 @@ def _refuse_repeated(events: Sequence[NewEvent]) -> None:
 
 def _take_turns(cursor: Any, events: Sequence[NewEvent]) -> None:
     turns = {"turn": TURN, "lanes": [event.aggregate.lane for event in events]}
-    names = {f"{event.aggregate.type}:{event.aggregate.id}" for event in events}
+    names = {turn_of(event.aggregate) for event in events}
     if len(names) > MANY:
         cursor.execute(statement("outbox", "take_lanes"), turns)
         return
@@ -248,24 +256,46 @@ def _take_turns(cursor: Any, events: Sequence[NewEvent]) -> None:
     cursor.execute(statement("outbox", "take_aggregates"), {"names": list(names)})
 
 
-def _store(cursor: Any, events: Sequence[NewEvent]) -> None:
-    cursor.execute(
-        statement("outbox", "publish_many"),
-        {
-            "ids": [event.id for event in events],
-            "aggregate_ids": [event.aggregate.id for event in events],
-            "aggregate_types": [event.aggregate.type for event in events],
-            "event_types": [event.event_type for event in events],
-            "event_versions": [event.version for event in events],
-            "payloads": [event.payload for event in events],
-            "metadata": [event.metadata for event in events],
-            "idempotency_keys": [event.idempotency_key for event in events],
-            "aggregate_keys": [event.aggregate.key for event in events],
-            "destinations": [event.destination for event in events],
-        },
-    )
-    stored = {row[0] for row in cursor.fetchall()}
-    if len(stored) < len(events):
-        raise DuplicateEvent(
-            [event.idempotency_key or "" for event in events if event.id not in stored]
-        )
+def _copy(cursor: Any, events: Sequence[NewEvent]) -> None:
+    with cursor.copy(statement("outbox", "copy_events")) as copy:
+        for event in events:
+            copy.write_row(
+                (
+                    event.id,
+                    event.aggregate.id,
+                    event.aggregate.type,
+                    event.event_type,
+                    event.version,
+                    event.payload,
+                    event.metadata,
+                    event.idempotency_key,
+                    event.aggregate.key,
+                    event.destination,
+                )
+            )
+
+
+def _known_keys(connection: BaseDatabaseWrapper, events: Sequence[NewEvent]) -> list[str]:
+    """The keys of these events that are stored already, in the order of the events."""
+    keys = [event.idempotency_key for event in events if event.idempotency_key is not None]
+    with connection.cursor() as cursor:
+        cursor.execute(statement("outbox", "known_keys"), {"keys": keys})
+        known = {row[0] for row in cursor.fetchall()}
+    return [key for key in keys if key in known]
+
+
+def turn_of(aggregate: Aggregate) -> str:
+    """Pure: the text whose hash is the lock of an aggregate."""
+    return f"{aggregate.type}:{aggregate.id}"
+
+
+@cache
+def _written_out(name: str, missing: tuple[str, ...]) -> str:
+    """A statement with its constants written out, and NULL for what is missing: each parameter
+    costs the driver and the server some time."""
+    text = statement("outbox", name)
+    constants = {"turn": TURN, **WAKE, **dict.fromkeys(missing)}
+    for constant, value in constants.items():
+        literal = "NULL" if value is None else repr(value)
+        text = text.replace(f"%({constant})s", literal)
+    return text

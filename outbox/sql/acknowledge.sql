@@ -12,8 +12,7 @@ WITH mine AS MATERIALIZED (
        SET status = 'PUBLISHED', published_at = clock_timestamp(),
            attempts_started = greatest(e.attempts_started, e.attempts_finished + 1),
            attempts_finished = greatest(e.attempts_started, e.attempts_finished + 1)
-      FROM unnest(%(ids)s::uuid[]) AS sent (id)
-     WHERE e.id = sent.id AND e.status = 'PENDING' AND e.lane IN (SELECT lane FROM mine)
-    RETURNING e.lane
+     WHERE e.id = ANY(%(ids)b::uuid[]) AND e.status = 'PENDING'
+       AND e.lane = ANY(ARRAY(SELECT lane FROM mine))
 )
-SELECT (SELECT count(*) FROM done), ARRAY(SELECT lane FROM mine)
+SELECT lane FROM mine

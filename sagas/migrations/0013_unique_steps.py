@@ -17,7 +17,13 @@ class Migration(migrations.Migration):
                         ADD CONSTRAINT saga_steps_order_key UNIQUE USING INDEX saga_steps_order_key,
                         ADD CONSTRAINT saga_steps_name_key UNIQUE USING INDEX saga_steps_name_key;
                     """,
-                    "ALTER TABLE saga_steps DROP CONSTRAINT saga_steps_name_key, DROP CONSTRAINT saga_steps_order_key",
+                    # The indexes are those of 0011 and 0012, and go with the constraints.
+                    """
+                    ALTER TABLE saga_steps DROP CONSTRAINT saga_steps_name_key,
+                        DROP CONSTRAINT saga_steps_order_key;
+                    CREATE UNIQUE INDEX saga_steps_order_key ON saga_steps (saga_id, step_order);
+                    CREATE UNIQUE INDEX saga_steps_name_key ON saga_steps (saga_id, step_name);
+                    """,
                 ),
             ],
             state_operations=[

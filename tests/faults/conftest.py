@@ -55,7 +55,10 @@ def start(database: dict[str, Any]) -> Iterator[Start]:
     with ExitStack() as stack:
 
         def started(
-            *words: str, outbox: dict[str, Any] | None = None, through: dict[str, Any] | None = None
+            *words: str,
+            outbox: dict[str, Any] | None = None,
+            through: dict[str, Any] | None = None,
+            variables: dict[str, str] | None = None,
         ) -> subprocess.Popen[str]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "django", *words],
@@ -64,6 +67,7 @@ def start(database: dict[str, Any]) -> Iterator[Start]:
                     DJANGO_SETTINGS_MODULE="tests.faults.settings",
                     FAULTS_DATABASE=json.dumps(through or database),
                     FAULTS_OUTBOX=json.dumps(outbox or {}),
+                    **(variables or {}),
                 ),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

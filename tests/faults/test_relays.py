@@ -27,7 +27,7 @@ def outbox_of(path: Path, **options: Any) -> dict[str, Any]:
         "DESTINATIONS": {
             "default": {
                 "PUBLISHER": "tests.faults.journal.Journal",
-                "OPTIONS": {"path": str(path), **options},
+                "OPTIONS": {"PATH": str(path), **options},
                 "MAX_ATTEMPTS": 1000,
             }
         }
@@ -84,7 +84,7 @@ class TestKilled:
     ) -> None:
         """Three relays; publishers that fail and die at random; relays killed at random."""
         path = tmp_path / "journal"
-        outbox = outbox_of(path, rejects=0.002, downs=0.0005, dies=1 / events)
+        outbox = outbox_of(path, REJECTS=0.002, DOWNS=0.0005, DIES=1 / events)
         rng = random.Random(events)
         write_events(session, events // 2, hot=20, cold=1000)
         relays = [start("outbox_relay", outbox=outbox) for _ in range(3)]
@@ -126,7 +126,7 @@ class TestKilled:
         self, session: psycopg.Connection[Any], start: Start, tmp_path: Path
     ) -> None:
         path = tmp_path / "journal"
-        outbox = outbox_of(path, poison=10)
+        outbox = outbox_of(path, POISON=10)
         write_events(session, 40, hot=2, cold=5)
 
         for _ in range(8):

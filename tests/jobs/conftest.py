@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -13,13 +14,16 @@ import pytest
 from django.db import connections
 
 from hodei.sessions import connect
+from jobs.services import logs
 from jobs.services.queue import enqueue
 from jobs.worker import Worker, WorkerOptions
 from tests.jobs import executors
 
+HERE = Path(__file__).parent
 TABLES = (
     "jobs, job_queue, job_queue_deferred, job_leases, job_failed_attempts, job_log_files, "
-    "job_log_tails, job_log_garbage, job_schedules, audit_logs, workers, provider_configs"
+    "job_log_tails, job_log_garbage, job_schedules, audit_logs, workers, provider_configs, "
+    "worker_bootstrap_tokens"
 )
 
 
@@ -76,13 +80,31 @@ def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[
         connections["default"].close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of these that commits says so by a fixture that it does not name itself."""
+    for item in items:
+        names = getattr(item, "fixturenames", [])
+        commits = "jobs" in names and not item.get_closest_marker("django_db")
+        if commits and item.path.is_relative_to(HERE) and "transactional_db" not in names:
+            names.append("transactional_db")
+
+
 @pytest.fixture
-def jobs(transactional_db: None, settings: Any) -> Iterator[Jobs]:
-    """The tables of the test database, empty, and the executor ``test``."""
+def jobs(request: pytest.FixtureRequest, settings: Any) -> Iterator[Jobs]:
+    """The tables of the test database, empty, and the executor ``test``.
+
+    A test that is marked ``django_db`` has them in its transaction, which is much quicker; what it
+    does there is seen by no other connection.
+    """
     settings.JOBS_EXECUTORS = {"test": "tests.jobs.executors.Scripted"}
     executors.began.clear()
     executors.go_on.clear()
     executors.ran.clear()
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("db")
+        yield Jobs()
+        return
+    request.getfixturevalue("transactional_db")
     found = Jobs()
     found.execute(f"TRUNCATE {TABLES}")
     try:
@@ -110,3 +132,79 @@ def tasks(jobs: Jobs, settings: Any) -> Iterator[Jobs]:
     example_tasks.go_on.clear()
     yield jobs
     example_tasks.go_on.set()
+
+
+def program(*words: str) -> dict[str, Any]:
+    """The spec of a program."""
+    return {"command": {"type": "shell", "cmd": words[0], "args": list(words[1:])}}
+
+
+def script(content: str, interpreter: str = "sh") -> dict[str, Any]:
+    """The spec of a script."""
+    return {"command": {"type": "script", "interpreter": interpreter, "content": content}}
+
+
+class Commands(Jobs):
+    """The same, of jobs that run programs."""
+
+    def enqueue(self, spec: Any = None, do: str = "", **options: Any) -> uuid.UUID:
+        return enqueue(spec=spec, **options).id
+
+    def run(self, spec: Any, **options: Any) -> uuid.UUID:
+        """Enqueue a job and run it, once unless it says otherwise."""
+        job = self.enqueue(spec, **{"max_attempts": 1, **options})
+        self.drain()
+        return job
+
+    def result(self, job_id: uuid.UUID) -> Any:
+        import json
+
+        return json.loads(self.value("SELECT result::text FROM jobs WHERE id = %s", [job_id]))
+
+    def output(self, job_id: uuid.UUID) -> str:
+        return str(self.result(job_id)["Success"]["output"])
+
+    def failure(self, job_id: uuid.UUID) -> tuple[str, str, str]:
+        """State of the job; kind and message of its newest attempt."""
+        ((state, kind, message),) = self.rows(
+            "SELECT j.state, f.kind, f.message FROM jobs AS j JOIN job_failed_attempts AS f "
+            "ON f.job_id = j.id WHERE j.id = %s ORDER BY f.id DESC LIMIT 1",
+            [job_id],
+        )
+        return state, kind, message
+
+    def raw_log(self, job_id: uuid.UUID) -> bytes:
+        return b"".join(logs.read(job_id))
+
+    def log(self, job_id: uuid.UUID) -> str:
+        return self.raw_log(job_id).decode()
+
+    def lines(self, job_id: uuid.UUID, kind: str = "INFO") -> list[str]:
+        """The whole lines of one kind, without their times."""
+        mark = f" [{kind}] "
+        return [line.split(mark, 1)[1] for line in self.log(job_id).splitlines() if mark in line]
+
+    def tail(self, job_id: uuid.UUID) -> str:
+        rows = self.rows("SELECT tail FROM job_log_tails WHERE job_id = %s", [job_id])
+        return bytes(rows[0][0]).decode() if rows else ""
+
+
+@pytest.fixture
+def commands(jobs: Jobs, log_folder: Path, settings: Any) -> Commands:
+    """The tables of the test database, empty, and the executor ``command``."""
+    settings.JOBS_EXECUTORS = {"command": "jobs.executors.command.CommandExecutor"}
+    settings.JOBS_COMMAND_GRACE_SECONDS = 0.5
+    return Commands()
+
+
+@pytest.fixture
+def log_folder(settings: Any, tmp_path: Path) -> Path:
+    """Where logs are stored."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "job_logs": {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(tmp_path / "logs")},
+        },
+    }
+    return tmp_path / "logs"

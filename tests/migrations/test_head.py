@@ -112,6 +112,7 @@ def test_each_list_of_states_is_one(
         (jobs_states.WORKER_TRANSITIONS, {"TERMINATED"}),
         (jobs_states.PROVIDER_TRANSITIONS, set()),
         (outbox_states.EVENT_TRANSITIONS, {"PUBLISHED"}),
+        (outbox_states.DEAD_LETTER_TRANSITIONS, {"RESENT"}),
         (sagas_states.SAGA_TRANSITIONS, {"COMPLETED", "CANCELLED"}),
         (sagas_states.STEP_TRANSITIONS, {"COMPENSATED"}),
     ],

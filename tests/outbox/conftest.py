@@ -15,6 +15,7 @@ from outbox.conf import Destination
 from outbox.outcomes import Outcome
 from outbox.relay import Relay
 from outbox.services.publish import publish
+from outbox.testing import _OnDjangosConnection
 from tests.outbox.recorder import Recorder
 
 TABLES = (
@@ -67,21 +68,46 @@ class Outbox:
     def drain(self, judge: Callable[[Any], Outcome] | None = None, **options: Any) -> Recorder:
         """Run a relay until nothing is left to send; returns what it was given."""
         recorder = Recorder(judge)
-        self.relay(recorder, **options).run()
+        self.run(self.relay(recorder, **options))
         return recorder
+
+    def run(self, relay: Relay) -> None:
+        relay.run()
 
     def statuses(self) -> dict[int, str]:
         return dict(self.rows("SELECT (payload ->> 'n')::int, status FROM outbox_events"))
 
 
+class Inside(Outbox):
+    """The same within one transaction, that of the test."""
+
+    def run(self, relay: Relay) -> None:
+        relay.drain(_OnDjangosConnection("default"))
+
+
 @pytest.fixture
-def outbox(django_db_setup: None, django_db_blocker: Any) -> Iterator[Outbox]:
-    """The outbox of the test database, empty."""
+def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """In place of pytest-django's, which empties every table of the project after each test. It
+    makes a test database only where a fixture of this name is asked for."""
     with django_db_blocker.unblock():
-        found = Outbox()
+        assert connections["default"].settings_dict["NAME"].startswith("test_")
+        yield
+        connections["default"].close()
+
+
+@pytest.fixture
+def outbox(transactional_db: None) -> Iterator[Outbox]:
+    """The outbox of the test database, empty."""
+    found = Outbox()
+    found.execute(f"TRUNCATE {TABLES}")
+    try:
+        yield found
+    finally:
         found.execute(f"TRUNCATE {TABLES}")
-        try:
-            yield found
-        finally:
-            found.execute(f"TRUNCATE {TABLES}")
-            connections["default"].close()
+
+
+@pytest.fixture
+def inside(db: None) -> Outbox:
+    """The outbox of the test database, inside of the test's transaction: nobody else sees it, and
+    it is gone afterwards."""
+    return Inside()

@@ -18,6 +18,7 @@ from outbox.services.publish import (
     publish_many,
 )
 from tests.outbox.conftest import Outbox
+from tests.processes import eventually
 
 JOB = uuid.UUID("11111111-2222-4333-8444-555555555555")
 
@@ -29,6 +30,15 @@ def draft(number: int, aggregate: Any = JOB, **options: Any) -> Draft:
         aggregate_id=aggregate,
         payload={"n": number},
         **options,
+    )
+
+
+def until_blocked(outbox: Outbox, pids: list[int]) -> None:
+    """Wait until the session whose number is put into ``pids`` waits for another."""
+    assert eventually(
+        lambda: (
+            bool(pids) and outbox.value("SELECT cardinality(pg_blocking_pids(%s)) > 0", [pids[0]])
+        )
     )
 
 
@@ -210,6 +220,67 @@ class TestPublishMany:
         assert caught.value.idempotency_keys == ("a",)
         assert sorted(outbox.statuses()) == [1]
 
+    def test_keys_that_are_there_are_told_in_the_order_of_the_events(self, outbox: Outbox) -> None:
+        outbox.publish(JOB, 1, idempotency_key="x")
+        outbox.publish(JOB, 2, idempotency_key="a")
+        with transaction.atomic():
+            with pytest.raises(DuplicateEvent, match="'a', 'x'") as caught:
+                publish_many([draft(n, idempotency_key=key) for n, key in enumerate("barx")])
+            publish_many([draft(3, idempotency_key="b")])
+
+        assert caught.value.idempotency_keys == ("a", "x")
+        assert sorted(outbox.statuses()) == [1, 2, 3]
+
+    def test_a_key_that_another_is_about_to_commit_is_waited_for(self, outbox: Outbox) -> None:
+        pids: list[int] = []
+        found: list[BaseException] = []
+
+        def second() -> None:
+            try:
+                with transaction.atomic():
+                    with connection.cursor() as cursor:
+                        cursor.execute("SELECT pg_backend_pid()")
+                        pids.append(cursor.fetchone()[0])
+                    try:
+                        publish_many([draft(2, uuid.UUID(int=9), idempotency_key="once")])
+                    except DuplicateEvent as error:
+                        found.append(error)
+                    publish_many([draft(3, uuid.UUID(int=9))])
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=second)
+        with transaction.atomic():
+            publish("Counted", "JOB", JOB, {"n": 1}, idempotency_key="once")
+            thread.start()
+            until_blocked(outbox, pids)
+        thread.join(10)
+
+        assert len(found) == 1
+        assert sorted(outbox.statuses()) == [1, 3]
+
+    def test_texts_that_mean_something_to_copy_are_kept(self, outbox: Outbox) -> None:
+        odd = "tab\t, line\n, \\N, \\., quote \" and ' and %s, café"
+        with transaction.atomic():
+            publish_many(
+                [
+                    Draft(
+                        event_type="\\N",
+                        aggregate_type="JOB",
+                        aggregate_id=odd,
+                        payload={"text": odd},
+                        metadata={"text": odd},
+                        idempotency_key=odd,
+                    ),
+                    draft(2, metadata=None),
+                ]
+            )
+
+        assert outbox.rows(
+            "SELECT event_type, aggregate_key, payload ->> 'text', metadata ->> 'text', "
+            "idempotency_key FROM outbox_events ORDER BY seq"
+        ) == [("\\N", odd, odd, odd, odd), ("Counted", None, None, None, None)]
+
     def test_of_many_aggregates_locks_lanes(self, outbox: Outbox) -> None:
         drafts = [draft(number, uuid.UUID(int=number)) for number in range(MANY + 1)]
         with transaction.atomic():
@@ -254,23 +325,13 @@ class TestOrder:
                 publish("Counted", "JOB", JOB, {"n": 1})
             first_has_published.set()
             second_is_waiting.wait(10)
-            self.until_blocked(outbox, pids)
+            until_blocked(outbox, pids)
             # It has stored nothing yet, so its number can only be higher than this one.
             publish("Counted", "JOB", JOB, {"n": 11})
         thread.join(10)
 
         numbers = outbox.rows("SELECT (payload ->> 'n')::int FROM outbox_events ORDER BY seq")
         assert numbers == [(1,), (11,), (2,)]
-
-    def until_blocked(self, outbox: Outbox, pids: list[int]) -> None:
-        from tests.processes import eventually
-
-        assert eventually(
-            lambda: (
-                bool(pids)
-                and outbox.value("SELECT cardinality(pg_blocking_pids(%s)) > 0", [pids[0]])
-            )
-        )
 
     def test_others_of_the_same_lane_do_not_wait(self, outbox: Outbox) -> None:
         neighbour = uuid.UUID("99999999-2222-4333-8444-555555555555")

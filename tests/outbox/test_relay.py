@@ -14,7 +14,7 @@ import pytest
 from django.db import connections
 
 from hodei.sessions import connect
-from outbox import settlement
+from outbox import held, settlement
 from outbox.conf import SKIP, Destination
 from outbox.events import Event
 from outbox.lanes import Leases
@@ -566,7 +566,7 @@ class TestParked:
 
         head = outbox.value("SELECT event_id FROM outbox_keys")
         with connect("default", "a person") as person, person.transaction():
-            settlement.let_go(person, "default", [head])
+            held.let_go(person, "default", [head])
         assert outbox.drain().numbers == list(range(1, followers + 1))
 
 
@@ -576,7 +576,7 @@ def rows_read(outbox: Outbox) -> int:
 
     plan = outbox.rows(
         f"EXPLAIN (ANALYZE, FORMAT JSON) {statement('outbox', 'fetch')}",
-        {"destination": "default", "lanes": list(range(64)), "per_lane": 100},
+        {"destination": "default", "lanes": list(range(64)), "per_lane": 100, "most": 5_000},
     )[0][0]
 
     def read(node: dict[str, Any]) -> float:
@@ -591,33 +591,58 @@ def rows_read(outbox: Outbox) -> int:
 
 class TestMeanwhile:
     def test_a_release_and_a_hold_do_not_miss_each_other(self, outbox: Outbox) -> None:
-        """The relay has met a follower; before it is held back, its aggregate is let go."""
+        """The relay has met a follower; before it is held back, its aggregate is let go. (The other
+        way round: ``TestAtOnce`` of the dead letters.)"""
         outbox.publish(JOB, 1)
         outbox.drain(failing(permanent("x", "y"), 1))
         (follower,) = outbox.publish(JOB, 2)
         key, head = outbox.rows("SELECT id, event_id FROM outbox_keys")[0]
         from hodei.sql import statement
 
-        with connect("default", "a person") as person, connect("default", "relay") as relay:
-            with person.transaction():
-                settlement.let_go(person, "default", [head])
-                held = threading.Thread(
-                    target=relay.execute,
-                    args=(
-                        statement("outbox", "hold_behind"),
-                        {"ids": [follower], "keys": [key]},
-                    ),
-                )
-                held.start()
-                assert eventually(
-                    lambda: outbox.value(
-                        "SELECT cardinality(pg_blocking_pids(%s)) > 0", [relay.info.backend_pid]
-                    )
-                )
-            held.join(10)
+        with (
+            connect("default", "a person") as person,
+            connect("default", "relay") as relay,
+            person.transaction(),
+        ):
+            held.let_go(person, "default", [head])
+            put_aside = relay.execute(
+                statement("outbox", "hold_behind"), {"ids": [follower], "keys": [key]}
+            )
 
+        assert put_aside.rowcount == 0
         assert outbox.rows("SELECT held FROM outbox_events WHERE id = %s", [follower]) == [(False,)]
         assert outbox.drain().numbers == [2]
+
+    def test_a_release_that_takes_its_time_stops_no_others(self, outbox: Outbox) -> None:
+        outbox.publish(JOB, 1)
+        outbox.drain(failing(permanent("x", "y"), 1))
+        head = outbox.value("SELECT event_id FROM outbox_keys")
+        recorder = Recorder()
+
+        with connect("default", "a person") as person, running(outbox.relay(recorder, once=False)):
+            with person.transaction():
+                held.let_go(person, "default", [head])
+                outbox.publish(JOB, 2)
+                outbox.publish(SAME_LANE, 3)
+                assert eventually(lambda: recorder.numbers == [3])
+            assert eventually(lambda: recorder.numbers == [3, 2])
+
+    def test_a_release_goes_by_statements_that_end(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(held, "MOST_LET_GO", 2)
+        for aggregate in (JOB, OTHER):
+            outbox.publish(aggregate, 0)
+        outbox.drain(failing(permanent("x", "y"), 0))
+        for aggregate in (JOB, OTHER):
+            outbox.publish(aggregate, 1, 2, 3, 4)
+        outbox.drain()
+        heads = [row[0] for row in outbox.rows("SELECT event_id FROM outbox_keys")]
+
+        with connect("default", "a person") as person, person.transaction():
+            held.let_go(person, "default", heads)
+
+        assert sorted(outbox.drain().numbers) == [1, 1, 2, 2, 3, 3, 4, 4]
 
     def test_what_a_person_has_dealt_with_is_left_alone(self, outbox: Outbox) -> None:
         outbox.publish(JOB, 1)

@@ -7,18 +7,43 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
-from tests.databases import forget, new_database, point
+from tests.databases import alias_of, forget, new_database, point
 
 ALIAS = "scratch"
 ROOT = Path(__file__).resolve().parents[2]
 APPS = "tests.schema.apps"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_forks(
+    *words: str, apps: tuple[str, ...], lines: list[str], database: dict[str, Any]
+) -> list[Any]:
+    """Run ``tests.schema.forks`` with these apps on such a database, and return what it tells."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.schema.forks", *words],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.schema.settings_alone",
+            "SCHEMA_TEST_DATABASES": json.dumps({"default": database}),
+            "SCHEMA_TEST_APPS": " ".join(f"{APPS}.{name}" for name in apps),
+        },
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.fixture
@@ -54,13 +79,54 @@ def install(settings: Any) -> Callable[..., None]:
     """A function that makes these test apps the only ones installed beside the necessary."""
 
     def only(*names: str) -> None:
-        settings.INSTALLED_APPS = [
-            "django.contrib.contenttypes",
-            "hodei.schema",
-            *(f"{APPS}.{name}" for name in names),
-        ]
+        settings.INSTALLED_APPS = apps_of(*names)
 
     return only
+
+
+def apps_of(*names: str) -> list[str]:
+    """These test apps and what is necessary, for INSTALLED_APPS."""
+    return [
+        "django.contrib.contenttypes",
+        "hodei.schema",
+        *(f"{APPS}.{name}" for name in names),
+    ]
+
+
+@pytest.fixture(scope="session")
+def templates(django_db_setup: None, django_db_blocker: Any) -> Iterator[Callable[..., str]]:
+    """A function that gives the name of a database in which these test apps are applied."""
+    made: dict[tuple[str, ...], str] = {}
+    with django_db_blocker.unblock(), ExitStack() as stack:
+
+        def template(*names: str) -> str:
+            if names not in made:
+                database = stack.enter_context(new_database())
+                with alias_of(database, "template") as alias:
+                    call_command("migrate", database=alias, verbosity=0)
+                made[names] = database["NAME"]
+            return made[names]
+
+        yield template
+
+
+@pytest.fixture
+def applied(
+    install: Callable[..., None],
+    templates: Callable[..., str],
+    point_alias: Callable[..., str],
+    django_db_blocker: Any,
+) -> Iterator[Callable[..., str]]:
+    """A function that installs these test apps alone, and gives the alias of a database of this
+    test in which they are applied."""
+    with django_db_blocker.unblock(), ExitStack() as stack:
+
+        def alias(*names: str) -> str:
+            install(*names)
+            return point_alias(stack.enter_context(new_database(templates(*names))))
+
+        yield alias
+        forget(ALIAS)
 
 
 @pytest.fixture

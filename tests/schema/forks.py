@@ -1,7 +1,10 @@
 """``migrate`` in processes that are forked from one where Django is ready: many, quickly.
 
     python -m tests.schema.forks together N     for each name on stdin: N at once on that database
-    python -m tests.schema.forks crash          for each "NAME POINT": one that is killed there
+    python -m tests.schema.forks crash          for each "NAME POINT": one that is killed there, one
+                                                that goes to the end, and what commands say then
+
+With another word, ``adopt``, they run ``schema_adopt`` in its place.
 
 One line of JSON for each line of input. The databases are those of ``tests.schema.settings_alone``
 under other names. A point is the moment before or after an exchange with the server: each
@@ -21,6 +24,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+Work = Callable[[str], None]
+
 KILLED = -signal.SIGKILL
 
 
@@ -30,40 +35,48 @@ def main(words: list[str]) -> None:
     django.setup()
     for line in sys.stdin:
         fields = line.split()
+        work = adopt if "adopt" in words else migrate
         if words[0] == "together":
-            told: Any = together(fields[0], int(words[1]))
+            told: Any = together(fields[0], int(words[1]), work)
         else:
-            told = crash(fields[0], int(fields[1]))
+            told = crash(fields[0], int(fields[1]), work)
         sys.stdout.write(f"{json.dumps(told)}\n")
         sys.stdout.flush()
 
 
-def together(name: str, number: int) -> list[dict[str, Any]]:
+def together(name: str, number: int, work: Work) -> list[dict[str, Any]]:
     """Start them, let them go at the same moment, and return how each has ended."""
     gate, opened = os.pipe()
     children = []
     for _ in range(number):
 
-        def wait_and_migrate() -> None:
+        def wait_and_work() -> None:
             os.close(opened)
             os.read(gate, 1)  # returns when the parent closes the other end
-            migrate(name)
+            work(name)
 
-        children.append(fork(wait_and_migrate))
+        children.append(fork(wait_and_work))
     os.close(opened)
     os.close(gate)
     return [end_of(child) for child in children]
 
 
-def crash(name: str, point: int) -> dict[str, Any]:
-    """Run one that is killed at this point, and then another one to its end."""
+def crash(name: str, point: int, work: Work) -> dict[str, Any]:
+    """Run one that is killed at this point, another one to its end, and then look."""
 
     def die() -> None:
         count = instrument(point)
-        migrate(name)
+        work(name)
         sys.stdout.write(f"{count()}")
 
-    return {"killed": end_of(fork(die)), "after": end_of(fork(lambda: migrate(name)))}
+    ends = {"killed": end_of(fork(die)), "after": end_of(fork(lambda: work(name)))}
+    if work is not migrate:
+        return ends
+    return {
+        **ends,
+        "validated": end_of(fork(lambda: command(name, "schema_validate", strict=True))),
+        "failed": end_of(fork(lambda: command(name, "schema_history", failed=True, format="json"))),
+    }
 
 
 def instrument(point: int) -> Callable[[], int]:
@@ -89,11 +102,23 @@ def instrument(point: int) -> Callable[[], int]:
 
 
 def migrate(name: str) -> None:
+    command(name, "migrate", interactive=False, verbosity=1, stdout=io.StringIO())
+
+
+def command(name: str, word: str, **options: Any) -> None:
     from django.core.management import call_command
     from django.db import connections
 
     connections.settings["default"]["NAME"] = name
-    call_command("migrate", interactive=False, verbosity=1, stdout=io.StringIO())
+    call_command(word, **options)
+
+
+def adopt(name: str) -> None:
+    from django.core.management import call_command
+    from django.db import connections
+
+    connections.settings["default"]["NAME"] = name
+    call_command("schema_adopt", interactive=False, stdout=io.StringIO())
 
 
 def fork(work: Callable[[], None]) -> tuple[int, int]:

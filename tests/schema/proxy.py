@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a database, which a test opens, closes and holds up."""
+"""A TCP proxy in front of a server, which a test opens, closes, holds up and cuts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class Proxy:
-    """Listens on ``port`` of 127.0.0.1 while it is open, and forwards to the database.
+    """Listens on ``port`` of 127.0.0.1 while it is open, and forwards to the server.
 
     Closed, it refuses connections and has ended those there were. Held, it keeps them and passes
     nothing on, as a machine does that was stopped.
@@ -32,6 +32,10 @@ class Proxy:
         self._thread: threading.Thread | None = None
         #: How many connections have come so far.
         self.visits = 0
+        #: Bytes that may still come from clients; with the last of them their connection ends,
+        #: once. None is no limit.
+        self.cut_after: int | None = None
+        self._clients: set[socket.socket] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -81,6 +85,7 @@ class Proxy:
         self.visits += 1
         server = socket.socket(self._family)
         server.connect(self._target)
+        self._clients.add(client)
         for one, other in ((client, server), (server, client)):
             peers[one] = other
             selector.register(one, selectors.EVENT_READ)
@@ -91,6 +96,10 @@ class Proxy:
         data = b""
         with suppress(OSError):
             data = source.recv(65536)
+            if self.cut_after is not None and source in self._clients:
+                self.cut_after -= len(data)
+                if self.cut_after <= 0:
+                    data, self.cut_after = b"", None
             if data:
                 peers[source].sendall(data)
         if not data:

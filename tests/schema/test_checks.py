@@ -21,6 +21,7 @@ def found(identifier: str) -> list[CheckMessage]:
     functions: list[Callable[..., list[CheckMessage]]] = [
         checks.check_settings,
         checks.check_databases,
+        checks.check_baselines,
         checks.check_migrate_command,
     ]
     return [message for check in functions for message in check() if message.id == identifier]
@@ -115,6 +116,36 @@ class TestE002:
                 id="schema.E002",
             )
         ]
+
+
+class TestE003:
+    @pytest.mark.parametrize(
+        ("name", "hint"),
+        [
+            ("0001_basline", "Did you mean 0001_baseline?"),
+            ("9999", "Name the last one whose tables schema_adopt may find."),
+            (["0001_baseline"], "Did you mean 0001_baseline?"),
+        ],
+    )
+    def test_a_baseline_that_is_no_migration(
+        self, monkeypatch: pytest.MonkeyPatch, name: object, hint: str
+    ) -> None:
+        monkeypatch.setattr("jobs.apps.JobsConfig.schema_baseline", name)
+
+        (message,) = found("schema.E003")
+
+        assert message.msg == (
+            f"JobsConfig.schema_baseline is {name!r}, which is no migration of jobs."
+        )
+        assert hint in str(message.hint)
+
+    def test_says_nothing_of_the_projects_own(self) -> None:
+        assert found("schema.E003") == []
+
+    def test_nor_where_migrations_are_put_away(self, settings: Any) -> None:
+        settings.MIGRATION_MODULES = {"jobs": None, "outbox": None, "sagas": None}
+
+        assert found("schema.E003") == []
 
 
 class TestW001:
@@ -223,7 +254,7 @@ def test_they_ask_no_database(scratch: str, settings: Any) -> None:
 def test_each_is_documented() -> None:
     named = set(re.findall(r'id="(schema\.[EW]\d+)"', Path(checks.__file__).read_text()))
 
-    assert len(named) == 6
+    assert len(named) == 7
     assert named == set(re.findall(r"schema\.[EW]\d{3}", PAGE.read_text()))
 
 

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import hodei.schema
+from tests.schema.conftest import Run
 
 # Django imports the package, and connection.py through hodei.cli, before its registry is ready.
 LIGHT = """
@@ -35,3 +36,14 @@ def test_what_it_offers_is_there(name: str) -> None:
 def test_a_name_it_does_not_have_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         hodei.schema.nonsense  # noqa: B018
+
+
+@pytest.mark.process
+def test_where_the_admin_is_not_installed_its_pages_are_not_imported(manage: Run) -> None:
+    script = "import sys; print(sorted(m for m in sys.modules if m.endswith('.admin')))"
+
+    checked = manage("check", "--fail-level", "WARNING")
+    imported = manage("shell", "--verbosity", "0", "--command", script)
+
+    assert checked.returncode == 0, checked.stderr
+    assert imported.stdout.splitlines()[-1] == "[]"

@@ -12,8 +12,8 @@ class TestTransactional:
         ("sql", "expected"),
         [
             ("SELECT 1", "SELECT 1"),
-            ("CREATE INDEX CONCURRENTLY i ON t (a)", "CREATE INDEX  i ON t (a)"),
-            ("drop index concurrently if exists i", "drop index  if exists i"),
+            ("CREATE INDEX CONCURRENTLY i ON t (a)", "CREATE INDEX i ON t (a)"),
+            ("drop index concurrently if exists i", "drop index if exists i"),
             ("SELECT 'CONCURRENTLY'", "SELECT 'CONCURRENTLY'"),
             ("VACUUM ANALYZE t; SELECT 1", "SELECT 1"),
             ("VACUUM t", "SELECT 1"),

@@ -33,7 +33,7 @@ def migrate(alias: str, *target: str, **options: Any) -> None:
 def shown(alias: str, *words: str, **options: Any) -> str:
     out = io.StringIO()
     call_command("schema_history", *words, database=alias, stdout=out, **options)
-    return out.getvalue()
+    return out.getvalue().removeprefix(f"Database: {alias}\n")
 
 
 def execute(alias: str, statement: str) -> None:
@@ -76,6 +76,14 @@ class TestTable:
         assert "0001_initial" in shown(failed, since=datetime.now(UTC) - timedelta(hours=1))
         later = shown(failed, since=datetime.now(UTC) + timedelta(hours=1))
         assert later == "Nothing is recorded that fits.\n"
+
+    def test_a_limit_beyond_all_numbers(self, failed: str) -> None:
+        assert shown(failed, "--limit", "9" * 30) == shown(failed, limit=0)
+
+    @pytest.mark.parametrize("limit", ["-1", "many", "\N{SUPERSCRIPT TWO}"])
+    def test_a_limit_that_is_none(self, failed: str, limit: str) -> None:
+        with pytest.raises(CommandError, match="is no number of runs; give 0 or more"):
+            shown(failed, f"--limit={limit}")
 
     def test_shows_one_whole(self, failed: str) -> None:
         out = shown(failed, "2")

@@ -27,7 +27,7 @@ Run = Callable[..., Any]
 def status(alias: str, **options: Any) -> str:
     out = io.StringIO()
     call_command("schema_status", database=alias, stdout=out, **options)
-    return out.getvalue()
+    return out.getvalue().removeprefix(f"Database: {alias}\n")
 
 
 def report(alias: str, **options: Any) -> Any:

@@ -29,6 +29,16 @@ class TestRender:
         assert line.endswith("very_end  applied")
         assert "..." in line
 
+    def test_what_says_nothing_without_its_middle_gives_way_last(self) -> None:
+        row = ("applications", "0001_initial_of_the_application", "2026-03-31 12:00:00")
+        titles = ("app", "migration", "at")
+
+        (_, line) = render(titles, [row], width=50, whole={"at"})
+        (_, narrow) = render(titles, [row], width=30, whole={"at"})
+
+        assert (len(line), line[-19:]) == (50, "2026-03-31 12:00:00")
+        assert len(narrow) == 30
+
     def test_paints_the_cell_and_not_the_padding(self) -> None:
         rows = [("jobs", "0001", "ok"), ("jobs", "0002", "pending")]
         lines = render(TITLES, rows, paint={"state": lambda text: f"<{text}>"})
@@ -47,7 +57,7 @@ class TestRender:
         st.integers(min_value=30, max_value=120),
     )
     def test_no_line_is_longer_than_the_width(self, rows: list[list[str]], width: int) -> None:
-        lines = render(TITLES, rows, width=width)
+        lines = render(TITLES, rows, width=width, whole={"state"})
 
         assert len(lines) == len(rows) + 1
         assert all(len(line) <= width for line in lines)

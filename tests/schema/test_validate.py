@@ -9,17 +9,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db import connections, transaction
+from django.db import DataError, connections, transaction
 
 from hodei.schema import MigrationService
 from hodei.schema.replay.scratch import ReplayFailed
 from hodei.schema.results import FindingKind, Severity
 from hodei.schema.validation import Comparison
 from tests.processes import eventually
+from tests.processes import manage as manage_project
 
 Install = Callable[..., None]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -119,6 +121,35 @@ class TestHealthy:
         assert not validation.is_valid
         assert validation.findings == ()
         assert len(validation.pending_migrations) == 2
+
+    def test_what_is_not_applied_is_named(
+        self, ledger: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        call_command("migrate", "ledger", "0001", database=ledger, verbosity=0)
+        monkeypatch.setenv("LEDGER_AMOUNT", "nonsense")
+        with pytest.raises(DataError):
+            call_command("migrate", "ledger", database=ledger, verbosity=0)
+        out, document = io.StringIO(), io.StringIO()
+
+        for where, form in ((out, "table"), (document, "json")):
+            with pytest.raises(SystemExit):
+                call_command("schema_validate", database=ledger, stdout=where, format=form)
+
+        assert "Pending: ledger.0003_amount\nFailed: ledger.0002_post\n" in out.getvalue()
+        found = json.loads(document.getvalue())
+        assert found["pending"] == ["ledger.0003_amount"]
+        assert found["failed"] == ["ledger.0002_post"]
+
+    def test_what_was_only_recorded_is_a_note(self, ledger: str) -> None:
+        call_command("migrate", "ledger", "0001", database=ledger, verbosity=0)
+        call_command("migrate", "ledger", "0002", fake=True, database=ledger, verbosity=0)
+        call_command("migrate", "ledger", database=ledger, verbosity=0)
+
+        validation = MigrationService(ledger).validate()
+
+        assert validation.is_valid
+        assert validation.findings == ()
+        assert validation.notes[1].startswith("Only recorded, and never run here: ledger.0002_post")
 
     def test_in_a_transaction_of_the_caller(self, ledger: str) -> None:
         with transaction.atomic(using=ledger):
@@ -233,7 +264,8 @@ class TestCannotVerify:
             ("UPDATE public.ledger_entry SET amount = 1", "locked public.ledger_entry"),
             ("SELECT 1; COMMIT; SELECT 2", "controls the transaction itself"),
             ("SELECT setval('public.ledger_entry_id_seq', 99)", "moves a sequence"),
-            ("CREATE TABLE odd (a type_of_an_extension)", "type or operator class of an extension"),
+            ("CREATE TABLE odd (a type_of_an_extension)", "operator class of an extension may be"),
+            ("SELECT function_of_an_extension()", "A type, function or operator class"),
             ("SET search_path TO public; DROP TABLE errand_thing", "a table that it dropped"),
             (
                 CROWD,
@@ -254,6 +286,21 @@ class TestCannotVerify:
         assert caught.value.exit_code == 3
         assert traces(ledger) == before
         assert execute(ledger, "SELECT last_value FROM ledger_entry_id_seq") == [(1,)]
+
+    def test_what_an_event_trigger_writes(self, ledger: str) -> None:
+        execute(
+            ledger,
+            "CREATE TABLE ddl_log (tag text); "
+            "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "INSERT INTO public.ddl_log VALUES (tg_tag); END $$; "
+            "CREATE EVENT TRIGGER note ON ddl_command_end EXECUTE FUNCTION note()",
+        )
+        execute(ledger, "DELETE FROM ddl_log")
+
+        with pytest.raises(ReplayFailed, match=r"CreateModel of .* locked public\.ddl_log"):
+            MigrationService(ledger).validate()
+
+        assert execute(ledger, "SELECT tag FROM ddl_log") == []
 
     def test_a_table_that_somebody_alters(
         self, ledger: str, database: dict[str, Any], point_alias: Any
@@ -377,6 +424,19 @@ class TestLeavesNothing:
 
 @pytest.mark.process
 class TestRebuild:
+    def test_builds_what_a_replay_builds(self, database: dict[str, Any]) -> None:
+        url = "postgresql://{USER}:{PASSWORD}@/{NAME}?host={HOST}&port={PORT}".format_map(
+            {name: quote(str(value), safe="") for name, value in database.items()}
+        )
+        assert manage_project("migrate", "--verbosity", "0", DATABASE_URL=url).returncode == 0
+
+        replayed = manage_project("schema_snapshot", DATABASE_URL=url)
+        rebuilt = manage_project("schema_snapshot", "--rebuild", DATABASE_URL=url)
+
+        assert (replayed.returncode, replayed.stderr) == (0, "")
+        assert len(json.loads(replayed.stdout)["relations"]) > 20
+        assert json.loads(rebuilt.stdout) == json.loads(replayed.stdout)
+
     def test_runs_what_reaches_out_and_drops_its_database(
         self, manage: Run, scratch: str, database: dict[str, Any]
     ) -> None:
@@ -420,8 +480,13 @@ class TestRebuild:
 
         assert manage("schema_validate", "--rebuild", apps=("errand",)).returncode == 0
 
-        assert rebuilds(scratch) == []
+        assert rebuilds(scratch, name) == []
 
 
-def rebuilds(alias: str) -> list[tuple[Any, ...]]:
-    return execute(alias, "SELECT datname FROM pg_database WHERE datname ~ '^hodei_rebuild_'")
+def rebuilds(alias: str, name: str = "") -> list[tuple[Any, ...]]:
+    """The temporary databases that are rebuilds of this one, or have this name."""
+    return execute(
+        alias,
+        "SELECT datname FROM pg_database WHERE datname ~ '^hodei_rebuild_' AND (datname = "
+        f"'{name}' OR strpos(shobj_description(oid, 'pg_database'), current_database()) > 0)",
+    )

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.management.color import no_style
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from hodei.schema.connection import connection_failed
+from hodei.schema.connection import words_of
 from hodei.schema.errors import SchemaError
 from hodei.schema.suggestions import not_found
 
@@ -60,8 +60,7 @@ class DatabaseCommand(BaseCommand):
         except SchemaError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         except Error as error:
-            text = str(connection_failed(error, database) or _refused(error, database))
-            raise CommandError(text, returncode=UNVERIFIED) from error
+            raise CommandError(words_of(error, database), returncode=UNVERIFIED) from error
         if code:
             self.stdout.flush()
             sys.exit(code)
@@ -114,11 +113,3 @@ class ActionCommand(DatabaseCommand):
             return input().strip()
         except (EOFError, KeyboardInterrupt):
             raise CommandError("Nothing was changed.", returncode=FOUND) from None
-
-
-def _refused(error: Error, database: str) -> str:
-    words = " ".join(str(error).split())
-    return (
-        f'Could not read from database {database!r}: "{words}". '
-        "Check the role's rights, and what else runs there."
-    )

@@ -9,6 +9,7 @@
 - ``session``     a connection that can only read
 - ``relations``   what the database knows of the tables: rows, size, columns, constraints
 - ``hazards``     from the two above to warnings
+- ``sql``         the statements of an operation, forward or on the way back
 - ``collection``  the migrations, their operations and their SQL
 - ``lint``        squawk's opinion, where it is installed
 

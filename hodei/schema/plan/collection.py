@@ -1,9 +1,4 @@
-"""The migrations that ``migrate`` would run, their operations, and the SQL of each.
-
-The SQL is what Django's schema editor would execute, collected instead. It comes through a
-connection of its own whose transactions are read-only: an operation that goes past the editor, and
-writes at once, is refused by the server and told as unknown. Code of RunPython is never run.
-"""
+"""The migrations that ``migrate`` would run, their operations, and the SQL of each (``sql``)."""
 
 from __future__ import annotations
 
@@ -11,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, Error
+from django.db import DEFAULT_DB_ALIAS
 from django.db.migrations.exceptions import (
     AmbiguityError,
     BadMigrationError,
@@ -20,25 +15,23 @@ from django.db.migrations.exceptions import (
     NodeNotFoundError,
 )
 from django.db.migrations.executor import MigrationExecutor
-from django.db.migrations.operations import RunPython, SeparateDatabaseAndState
 
 from hodei.schema.connection import connection_errors, require_postgresql
 from hodei.schema.errors import SchemaError
-from hodei.schema.operations import MoveRows, RefuseRows
 from hodei.schema.plan.actions import Lock
 from hodei.schema.plan.hazards import Code, Hazard, hazards
 from hodei.schema.plan.locks import LockMode
 from hodei.schema.plan.relations import Relations
-from hodei.schema.plan.session import contained, reading
+from hodei.schema.plan.session import reading
+from hodei.schema.plan.sql import collect, description, is_reversible, take
 from hodei.schema.plan.statements import analyse
-from hodei.schema.plan.tokens import split, tokens
+from hodei.schema.plan.tokens import tokens
 from hodei.schema.results import MigrationKey
 from hodei.schema.status import MigrationGraphBroken
 from hodei.schema.suggestions import not_found
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.backends.base.schema import BaseDatabaseSchemaEditor
     from django.db.migrations import Migration
     from django.db.migrations.operations.base import Operation
     from django.db.migrations.state import ProjectState
@@ -208,18 +201,18 @@ def _planned(
         for operation in migration.operations:
             before = state.clone()
             operation.state_forwards(migration.app_label, state)
-            sql, problems = _collect(operation, migration.app_label, editor, before, state)
+            sql, problems = collect(operation, migration.app_label, editor, before, state)
             statements = _statements(
                 sql, relations, atomic=bool(migration.atomic or operation.atomic)
             )
             operations.append(
                 PlannedOperation(
-                    description=_describe(operation),
+                    description=description(operation),
                     statements=statements,
                     hazards=(*_irreversible(operation), *problems),
                 )
             )
-        last = _take(editor, run_deferred=True)
+        last = take(editor, run_deferred=True)
         if last:
             statements = _statements(last, relations, atomic=migration.atomic)
             operations.append(
@@ -233,81 +226,6 @@ def _planned(
     )
 
 
-def _collect(
-    operation: Operation,
-    app_label: str,
-    editor: BaseDatabaseSchemaEditor,
-    before: ProjectState,
-    after: ProjectState,
-) -> tuple[list[str], list[Hazard]]:
-    """The statements of one operation, and what could not be told of it.
-
-    What is inside SeparateDatabaseAndState is gone through one by one: Django would run a RunPython
-    there even while it collects.
-    """
-    if _does_nothing(operation):
-        return [], []
-    if (
-        isinstance(operation, SeparateDatabaseAndState)
-        and type(operation).database_forwards is SeparateDatabaseAndState.database_forwards
-    ):
-        collected, problems, state = [], [], before
-        for part in operation.database_operations:
-            reached = state.clone()
-            part.state_forwards(app_label, reached)
-            sql, found = _collect(part, app_label, editor, state, reached)
-            collected.extend(sql)
-            problems.extend(found)
-            state = reached
-        return collected, problems
-    if not operation.reduces_to_sql:
-        return [], [_no_sql(operation)]
-    try:
-        with contained(editor.connection):
-            operation.database_forwards(app_label, editor, before, after)
-    except (Error, ValueError, LookupError, TypeError, AttributeError) as error:
-        # Constraints that an earlier operation of this plan makes are not there to be looked up;
-        # and whatever writes at once is refused.
-        words = " ".join(str(error).split()) or type(error).__name__
-        problem = Hazard(
-            code=Code.UNKNOWN_SQL,
-            table=None,
-            message=f"Its SQL cannot be told before it runs: {words.rstrip('.')}.",
-        )
-        return _take(editor), [problem]
-    return _take(editor), []
-
-
-def _does_nothing(operation: Operation) -> bool:
-    """Whether it cannot be told as SQL because forward there is none."""
-    if isinstance(operation, RunPython):
-        return operation.code is RunPython.noop
-    return isinstance(operation, RefuseRows | MoveRows)
-
-
-def _take(editor: BaseDatabaseSchemaEditor, *, run_deferred: bool = False) -> list[str]:
-    """What the editor has collected since the last time."""
-    if run_deferred:
-        for statement in editor.deferred_sql:
-            editor.execute(statement, None)
-        editor.deferred_sql.clear()
-    collected = list(editor.collected_sql)
-    editor.collected_sql.clear()
-    return [statement for text in collected for statement in split(text)]
-
-
-def _no_sql(operation: Operation) -> Hazard:
-    what = "This operation"
-    if isinstance(operation, RunPython):
-        code = operation.code
-        what = f"Python code ({getattr(code, '__qualname__', repr(code))})"
-    return Hazard(
-        code=Code.UNKNOWN_SQL,
-        table=None,
-        message=f"{what} runs here, and what it reads, writes and locks is not known before.",
-    )
-
-
 def _irreversible(operation: Operation) -> list[Hazard]:
     if is_reversible(operation):
         return []
@@ -318,16 +236,6 @@ def _irreversible(operation: Operation) -> list[Hazard]:
             message="This cannot be undone: migrate refuses the way back. Give it a reverse.",
         )
     ]
-
-
-def is_reversible(operation: Operation) -> bool:
-    """Whether it can be undone, and whatever is inside it."""
-    inner: Sequence[Operation] = getattr(operation, "database_operations", None) or ()
-    return bool(operation.reversible) and all(is_reversible(part) for part in inner)
-
-
-def _describe(operation: Operation) -> str:
-    return " ".join(str(operation.describe()).split())
 
 
 def _statements(

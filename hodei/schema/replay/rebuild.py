@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from hodei.schema.catalog.model import Catalog
 from hodei.schema.errors import SchemaError
+from hodei.schema.replay.makers import Makers
 from hodei.schema.replay.scratch import Expected
 from hodei.schema.results import MigrationKey
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"^hodei_rebuild_(\d+)_[0-9a-f]{8}$")
 #: An orphan is at least this old, in seconds, and nobody is connected to it.
 _ORPHANED_AFTER = 600
-_COMMENT = "Temporary, of schema_validate --rebuild; it may be dropped when nobody is connected."
+_COMMENT = "Temporary, a rebuild of {}; it may be dropped when nobody is connected."
 
 
 class RebuildFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
@@ -45,10 +46,12 @@ def rebuild(
     migrations: Sequence[MigrationKey],
     live: Catalog,
     schema: str,
+    makers: Makers | None = None,
 ) -> Expected:
     """Replay these migrations, in this order, on the same server. Needs CREATEDB.
 
-    The connection must be outside of a transaction. Raises RebuildFailed.
+    ``makers``, where given, learns which app has made what. The connection must be outside of a
+    transaction. Raises RebuildFailed.
     """
     with _temporary_database(connection) as name:
         job = {
@@ -56,10 +59,13 @@ def rebuild(
             "database": _settings(connection, name),
             "migrations": [list(key) for key in migrations],
             "schema": schema,
-            "extensions": [one for one in live.extensions if one != "plpgsql"],
+            "extensions": _extensions(connection),
             "tables": sorted(live.relations),
+            "makers": makers is not None,
         }
         answer = _run(job)
+    if makers is not None:
+        makers.from_json(answer["makers"])
     catalog = Catalog.from_json(answer["catalog"])
     return Expected(
         catalog=replace(catalog, extensions=(), role=answer["role"]), notes=tuple(answer["notes"])
@@ -76,16 +82,18 @@ def _temporary_database(connection: BaseDatabaseWrapper) -> Iterator[str]:
         with connection.cursor() as cursor:
             _sweep(cursor)
             cursor.execute(
-                "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
-                "WHERE datname = current_database()"
+                "SELECT datname, pg_encoding_to_char(encoding), datcollate, datctype "
+                "FROM pg_database WHERE datname = current_database()"
             )
-            encoding, collate, ctype = cursor.fetchone()
+            original, encoding, collate, ctype = cursor.fetchone()
             cursor.execute(
                 f"CREATE DATABASE {quoted} TEMPLATE template0 ENCODING %s LC_COLLATE %s "
                 "LC_CTYPE %s",
                 [encoding, collate, ctype],
             )
-            cursor.execute(f"COMMENT ON DATABASE {quoted} IS %s", [_COMMENT])
+            cursor.execute(f"COMMENT ON DATABASE {quoted} IS %s", [_COMMENT.format(original)])
+            # It may be this database's own, and then no setting of Django's would bring it along.
+            cursor.execute(f"ALTER DATABASE {quoted} SET search_path FROM CURRENT")
     except Error as error:
         words = " ".join(str(error).split())
         raise RebuildFailed(
@@ -109,6 +117,16 @@ def _sweep(cursor: Any) -> None:
         match = _NAME.match(name)
         if match and time.time() - int(match[1]) > _ORPHANED_AFTER:
             cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+def _extensions(connection: BaseDatabaseWrapper) -> list[list[str]]:
+    """Name and schema of each: types of theirs may be used, and are printed with the schema."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT extname, nspname FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace "
+            "WHERE extname <> 'plpgsql' ORDER BY extname"
+        )
+        return [list(row) for row in cursor.fetchall()]
 
 
 def _settings(connection: BaseDatabaseWrapper, name: str) -> dict[str, Any]:

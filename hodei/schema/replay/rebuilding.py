@@ -10,6 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 
@@ -43,8 +45,10 @@ def _build(job: Mapping[str, Any]) -> dict[str, Any]:
     from django.db import connections  # noqa: PLC0415
     from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415
     from django.db.migrations.state import ProjectState  # noqa: PLC0415
+    from django.db.transaction import atomic  # noqa: PLC0415
 
     from hodei.schema.catalog.inspection import read_catalog  # noqa: PLC0415
+    from hodei.schema.replay.makers import Makers  # noqa: PLC0415
     from hodei.schema.replay.scratch import synchronise  # noqa: PLC0415
     from hodei.schema.replay.sessions import never_kept  # noqa: PLC0415
 
@@ -52,30 +56,45 @@ def _build(job: Mapping[str, Any]) -> dict[str, Any]:
     notes = _prepare(connection, job["schema"], job["extensions"])
     loader = MigrationLoader(None, ignore_no_migrations=True)
     state = ProjectState(real_apps=loader.unmigrated_apps)
-    for app, name in job["migrations"]:
-        migration = loader.disk_migrations[app, name]
-        try:
-            with connection.schema_editor(atomic=migration.atomic) as editor:
-                state = migration.apply(state, editor)
-        except Exception as error:
-            words = " ".join(str(error).split())
-            raise SystemExit(f"{migration} raised {type(error).__name__}: {words}") from error
+    makers = Makers(connection)
+    for app, names in groupby(job["migrations"], key=itemgetter(0)):
+        for _, name in names:
+            migration = loader.disk_migrations[app, name]
+            try:
+                with connection.schema_editor(atomic=migration.atomic) as editor:
+                    state = migration.apply(state, editor)
+            except Exception as error:
+                words = " ".join(str(error).split())
+                raise SystemExit(f"{migration} raised {type(error).__name__}: {words}") from error
+        if job["makers"]:
+            with atomic(connection.alias):
+                makers.look(app, job["schema"])
     synchronise(connection, loader, job["tables"])
     with never_kept(connection):
         catalog = read_catalog(connection, job["schema"])
-    return {"catalog": catalog.to_json(rights=True), "role": catalog.role, "notes": notes}
+    return {
+        "catalog": catalog.to_json(rights=True),
+        "role": catalog.role,
+        "notes": notes,
+        "makers": makers.to_json(),
+    }
 
 
-def _prepare(connection: Any, schema: str, extensions: list[str]) -> list[str]:
-    """Make the schema and what extensions can be made: types of theirs may be used."""
+def _prepare(connection: Any, schema: str, extensions: list[list[str]]) -> list[str]:
+    """Make the schema, and what extensions can be made, where they are in the real database."""
     from django.db import Error  # noqa: PLC0415
 
     notes = []
+    quote = connection.ops.quote_name
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {connection.ops.quote_name(schema)}")
-        for name in extensions:
+        cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+        for name, home in extensions:
             try:
-                cursor.execute(f"CREATE EXTENSION {connection.ops.quote_name(name)} CASCADE")
+                if not home.startswith("pg_"):
+                    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(home)}")
+                cursor.execute(
+                    f"CREATE EXTENSION IF NOT EXISTS {quote(name)} SCHEMA {quote(home)} CASCADE"
+                )
             except Error as error:
                 words = " ".join(str(error).split())
                 notes.append(f"Extension {name} could not be made in the rebuild ({words}).")

@@ -2,7 +2,8 @@
 
 The replay runs in one transaction of a connection of its own, which is always rolled back. The
 scratch schema alone is in the search path, so that unqualified names cannot meet the real tables,
-and after each operation our own locks are read: one on anything real ends the replay.
+and after each operation our own locks are read: one on anything real ends the replay. See Note
+[Locks that are not read].
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps as installed
@@ -18,11 +20,12 @@ from django.db import Error, router
 from django.db.migrations import Migration
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations import CreateModel, SeparateDatabaseAndState
-from django.db.migrations.state import ProjectState
 
 from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.catalog.model import Catalog
 from hodei.schema.errors import SchemaError
+from hodei.schema.replay.forwards import Forwards
+from hodei.schema.replay.inside import stays_inside
 from hodei.schema.replay.sessions import never_kept, set_timeouts
 from hodei.schema.replay.twins import Notes, StatementRefused, transactional, twin_of
 from hodei.schema.results import MigrationKey
@@ -33,15 +36,24 @@ if TYPE_CHECKING:
 #: One transaction locks every table it makes, with its indexes and sequences, and the server's lock
 #: table holds some 6,400 at its defaults, for everybody.
 MOST_TABLES = 300
+_UNREAD_AT_MOST = 200
 
 REBUILD = (
     "Use schema_validate --rebuild, which replays in a temporary database, or --expected with a "
     "file of schema_snapshot."
 )
 
-# Read after every operation, so it is kept cheap: whose they are is looked up once for each.
+# Note [Locks that are not read]
+# Reading one's own locks takes the server as long as there are locks, so reading them after each of
+# many operations takes longer than all the rest. After a statement that plainly stays inside the
+# schema of the search path (``inside``) there is nothing to find, and they are read before long:
+# after the next operation that may reach out, and at the end. An event trigger makes any statement
+# one that may: its function is somebody's.
+
+# Whose they are is looked up once for each.
 _HELD = """
-SELECT current_setting('search_path'), ARRAY(
+SELECT current_setting('search_path'),
+       EXISTS (SELECT FROM pg_event_trigger WHERE evtenabled <> 'D'), ARRAY(
        SELECT DISTINCT relation::bigint FROM pg_locks
         WHERE pid = pg_backend_pid() AND locktype = 'relation' AND mode <> 'AccessShareLock'
           AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
@@ -66,6 +78,11 @@ class ReplayFailed(SchemaError):  # noqa: N818  (it reads as the fact it states)
 
     exit_code = 3
 
+    @property
+    def reason(self) -> str:
+        """Why, without what schema_validate advises."""
+        return str(self).removesuffix(REBUILD).rstrip(". ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
@@ -84,32 +101,70 @@ def applied_plan(loader: MigrationLoader) -> list[MigrationKey]:
 
 
 def replay(
-    connection: BaseDatabaseWrapper, loader: MigrationLoader, live_tables: Collection[str]
+    connection: BaseDatabaseWrapper,
+    loader: MigrationLoader,
+    live_tables: Collection[str],
+    watch: Callable[[str, str], None] | None = None,
 ) -> Expected:
     """Build the applied migrations beside the real schema, read the result, and undo everything.
 
     ``connection`` must be the one its alias means in this thread (``private_connection``). Nothing
-    of it outlives this call, or the process. Raises ReplayFailed.
+    of it outlives this call, or the process. ``watch`` is called after the migrations of one app
+    that follow each other, with its label and the name of the scratch schema. Raises ReplayFailed.
     """
-    migrations = [loader.graph.nodes[key] for key in applied_plan(loader)]
-    _refuse_many(_count_models(migrations))
     notes = Notes()
-    with never_kept(connection):
-        set_timeouts(connection)
-        guard = Guard(connection)
+    with _scratch(connection) as guard:
         with connection.execute_wrapper(guard.send):
-            state = ProjectState(real_apps=loader.unmigrated_apps)
-            for migration in migrations:
-                with _failures(str(migration)):
-                    twin = twin_of(migration, notes, guard.check)
-                    with connection.schema_editor(atomic=migration.atomic) as editor:
-                        state = twin.apply(state, editor)
-                    guard.check(str(migration))
+            plan = applied_plan(loader)
+            following = [app for app, _ in plan[1:]]
+            played = _played(guard, loader, plan, notes)
+            for (app, _), after in zip_longest(played, following):
+                if watch is not None and app != after:
+                    watch(app, guard.schema)
             with _failures("the tables of apps without migrations"):
                 synchronise(connection, loader, live_tables)
+                guard.check("the tables of apps without migrations")
         catalog = read_catalog(connection, guard.schema)
     extensions = tuple(sorted(notes.extensions))
     return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
+
+
+def replay_each(
+    connection: BaseDatabaseWrapper, loader: MigrationLoader, migrations: Sequence[MigrationKey]
+) -> list[tuple[MigrationKey, Catalog]]:
+    """Build these migrations, applied or not, and read what there is after each of them.
+
+    In an order in which they can run. Otherwise as ``replay``.
+    """
+    notes = Notes()
+    found = []
+    with _scratch(connection) as guard, connection.execute_wrapper(guard.send):
+        for key in _played(guard, loader, migrations, notes):
+            guard.check(".".join(key))
+            catalog = read_catalog(connection, guard.schema)
+            found.append((key, replace(catalog, extensions=tuple(sorted(notes.extensions)))))
+    return found
+
+
+@contextmanager
+def _scratch(connection: BaseDatabaseWrapper) -> Iterator[Guard]:
+    with never_kept(connection):
+        set_timeouts(connection)
+        yield Guard(connection)
+
+
+def _played(
+    guard: Guard, loader: MigrationLoader, keys: Sequence[MigrationKey], notes: Notes
+) -> Iterator[MigrationKey]:
+    """Run the twins, one after the other; yields after each."""
+    migrations = [loader.graph.nodes[key] for key in keys]
+    _refuse_many(_count_models(migrations))
+    forwards = Forwards(guard.connection, loader.unmigrated_apps)
+    for key, migration in zip(keys, migrations, strict=True):
+        with _failures(str(migration)):
+            forwards.run(twin_of(migration, notes, guard.look))
+            guard.look(str(migration))
+        yield key
 
 
 class Guard:
@@ -117,7 +172,10 @@ class Guard:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection
-        self._sent = False
+        #: About how many statements since the locks were read; whether one may have reached out.
+        self._unread = 0
+        self._may_reach_out = False
+        self._has_event_triggers = True
         self._tables = 0
         #: Relations of the scratch schema and of the system, as far as they were seen.
         self._harmless: set[int] = set()
@@ -137,23 +195,31 @@ class Guard:
         context: Any,
     ) -> Any:
         """Django's wrapper around each statement: the twin is sent in its place."""
-        self._sent = True
         twin = transactional(sql) if isinstance(sql, str) else sql
+        script = str(twin)
+        self._unread += 1 + script.count(";")
+        if not self._may_reach_out:
+            self._may_reach_out = self._has_event_triggers or not stays_inside(script)
         return execute(twin, params, many, context)
+
+    def look(self, what: str) -> None:
+        """Check if there is something to find. See Note [Locks that are not read]."""
+        if self._may_reach_out or self._unread >= _UNREAD_AT_MOST:
+            self.check(what)
 
     def check(self, what: str) -> None:
         """Raise ReplayFailed if something real was locked, or too much was made."""
-        if not self._sent:
+        if not self._unread:
             return
         with self.connection.cursor() as cursor:
             cursor.execute(_HELD)
-            path, held = cursor.fetchone()
+            path, self._has_event_triggers, held = cursor.fetchone()
             new = [oid for oid in held if oid not in self._harmless]
             if new:
                 self._judge(cursor, new, what)
             if path != self.schema:
                 cursor.execute(f"SET LOCAL search_path TO {self.schema}")
-        self._sent = False
+        self._unread, self._may_reach_out = 0, False
 
     def _judge(self, cursor: Any, relations: list[int], what: str) -> None:
         cursor.execute(_WHOSE, [relations])
@@ -215,8 +281,8 @@ def _reason(error: Error) -> str:
     match getattr(error.__cause__, "sqlstate", None):
         case "42501":
             return "The role may not do that: it needs CREATE on the database. "
-        case "42704":
-            return "A type or operator class of an extension may live in another schema. "
+        case "42704" | "42883":
+            return "A type, function or operator class of an extension may be in another schema. "
         case "53200":
             return "The server's lock table is full: see max_locks_per_transaction. "
     return ""

@@ -1,7 +1,8 @@
-"""Migrations as they can run in one transaction that is rolled back: their transactional twins.
+"""Migrations as they can run in one transaction: their transactional twins.
 
-CONCURRENTLY is left out, RunPython is not run, an extension is only noted. A statement that would
-end the transaction, or that reaches out of it, is refused before it is sent.
+CONCURRENTLY is left out, and a statement that would end the transaction is refused before it is
+sent. In a transaction that is rolled back RunPython is not run, an extension is only noted, and a
+statement that reaches out is refused; in one that is to be kept, all of that is as it is.
 """
 
 from __future__ import annotations
@@ -42,30 +43,36 @@ class Notes:
     extensions: set[str] = field(default_factory=set)
 
 
-def transactional(sql: str) -> str:
+def transactional(sql: str, *, kept: bool = False) -> str:
     """Return what to send in place of a script: the same without CONCURRENTLY and VACUUM.
 
-    Raises StatementRefused for transaction control, and for nextval and setval of a sequence that
-    is named with its schema: what they do is not rolled back.
+    Raises StatementRefused for transaction control, and, unless the transaction is to be ``kept``,
+    for nextval and setval of a sequence that is named with its schema: what they do is not rolled
+    back.
     """
     if not _REMARKABLE.search(sql):
         return sql
-    kept = []
+    sent = []
     for statement in split(sql):
         words = tokens(statement)
         if not words or words[0].is_word("vacuum"):
             continue
-        _refuse(statement, words)
-        kept.append(_without(statement, [w for w in words if w.is_word("concurrently")]))
-    return ";\n".join(kept) or "SELECT 1"
+        _refuse_control(statement, words)
+        if not kept:
+            _refuse_reaching(statement, words)
+        sent.append(_without(statement, [w for w in words if w.is_word("concurrently")]))
+    return ";\n".join(sent) or "SELECT 1"
 
 
-def _refuse(statement: str, words: Sequence[Token]) -> None:
+def _refuse_control(statement: str, words: Sequence[Token]) -> None:
     to_savepoint = any(word.is_word("to") for word in words[1:4])
     if words[0].is_word(*_ENDS_A_TRANSACTION) or (
         words[0].is_word("rollback") and not to_savepoint
     ):
         raise StatementRefused(f"it controls the transaction itself ({_shown(statement)})")
+
+
+def _refuse_reaching(statement: str, words: Sequence[Token]) -> None:
     for word, _sign, argument in zip(words, words[1:], words[2:], strict=False):
         is_string = argument.kind is Kind.STRING
         if word.is_word("nextval", "setval") and is_string and "." in argument.text:
@@ -74,7 +81,7 @@ def _refuse(statement: str, words: Sequence[Token]) -> None:
 
 def _without(statement: str, words: Sequence[Token]) -> str:
     for word in reversed(words):
-        statement = statement[: word.start] + statement[word.end :]
+        statement = statement[: word.start] + statement[word.end :].removeprefix(" ")
     return statement
 
 
@@ -83,30 +90,34 @@ def _shown(statement: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def twin_of(migration: Migration, notes: Notes, check: Callable[[str], None]) -> Migration:
+def twin_of(
+    migration: Migration, notes: Notes, check: Callable[[str], None], *, kept: bool = False
+) -> Migration:
     """A copy of the migration whose operations are twins; ``check`` is called after each, with
-    what it was."""
+    what it was. ``kept``: for a transaction that is to be committed."""
     twin: Any = copy.copy(migration)
     label = f"{migration.app_label}.{migration.name}"
-    twin.operations = [_twin(operation, label, notes, check) for operation in migration.operations]
+    twin.operations = [
+        _twin(operation, label, notes, check, kept=kept) for operation in migration.operations
+    ]
     return twin  # type: ignore[no-any-return]
 
 
 def _twin(
-    operation: Operation, label: str, notes: Notes, check: Callable[[str], None]
+    operation: Operation, label: str, notes: Notes, check: Callable[[str], None], *, kept: bool
 ) -> Operation:
     twin: Any = copy.copy(operation)
-    if isinstance(operation, RunPython):
+    if isinstance(operation, RunPython) and not kept:
         if operation.code is not RunPython.noop:
             notes.python.append(label)
         twin.database_forwards = _nothing
         return twin  # type: ignore[no-any-return]
     if isinstance(operation, SeparateDatabaseAndState):
         twin.database_operations = [
-            _twin(one, label, notes, check) for one in operation.database_operations
+            _twin(one, label, notes, check, kept=kept) for one in operation.database_operations
         ]
         return twin  # type: ignore[no-any-return]
-    if _creates_extension(operation):
+    if _creates_extension(operation) and not kept:
         notes.extensions.add(twin.name)
         twin.database_forwards = _nothing
         return twin  # type: ignore[no-any-return]

@@ -109,6 +109,12 @@ class RecordingExecutor(MigrationExecutor):
 
         return self._run.attempts(migration, Direction.BACKWARD, once)
 
+    def before_unapplying(self, migration: Migration) -> None:
+        """Called inside the migration's transaction, where it has one, before it is undone."""
+
+    def after_unapplying(self, migration: Migration) -> None:
+        """Called there when it is undone, before that is recorded."""
+
     def record_migration(self, *args: Any, **options: Any) -> None:
         """Join our record to Django's. Its signature is another in each of Django's versions."""
         attempt = self._attempt
@@ -153,8 +159,10 @@ class RecordingExecutor(MigrationExecutor):
         ) -> ProjectState:
             with attempt.operations(migration):
                 attempt.ran()
+                self.before_unapplying(migration)
                 after = unapply(state, editor, *rest)
             _run_deferred(editor, attempt)
+            self.after_unapplying(migration)
             self._record_unapplied(migration, attempt)
             return after
 

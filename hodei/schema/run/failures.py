@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hodei.schema.errors import SchemaError
+from hodei.schema.results import Direction
 
 if TYPE_CHECKING:
     from hodei.schema.results import MigrationResult
@@ -30,12 +31,16 @@ class MigrationFailed(SchemaError):  # noqa: N818  (it reads as the fact it stat
         return self.results[-1]
 
     def __str__(self) -> str:
-        failed, before = self.failure, len(self.results) - 1
+        failed = self.failure
         return (
             f"Migration {failed.app}.{failed.name} failed after {failed.duration_ms} ms: "
-            f"{failed.error}. Applied in this run before it, and kept: {before}. "
+            f"{failed.error}. {self._kept()} "
             "Correct the migration or the data and run again, which goes on from here."
         )
+
+    def _kept(self) -> str:
+        done = "Undone" if self.failure.direction is Direction.BACKWARD else "Applied"
+        return f"{done} in this run before it, and kept: {len(self.results) - 1}."
 
 
 class MigrationBlocked(MigrationFailed):
@@ -51,13 +56,13 @@ class MigrationBlocked(MigrationFailed):
         self.blockers = blockers
 
     def __str__(self) -> str:
-        failed, before = self.failure, len(self.results) - 1
+        failed = self.failure
         times = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         who = "; ".join(map(str, self.blockers)) or "sessions that could not be seen"
         return (
             f"Migration {failed.app}.{failed.name} did not get its locks in {times}. In its way: "
-            f"{who}. Applied in this run before it, and kept: {before}. Wait for these sessions or "
-            "end them, then run again, which goes on from here."
+            f"{who}. {self._kept()} Wait for these sessions or end them, then run again, which "
+            "goes on from here."
         )
 
 

@@ -117,8 +117,8 @@ def poll(
         if now >= deadline:
             raise LockNotFree(
                 f"Another migrate holds the lock of this database: {_names(who())}. "
-                f"Waited {now - started:.0f} s, and changed nothing. Wait for it to end, or give "
-                "--lock-wait more seconds."
+                f"Waited {now - started:.0f} s, and changed nothing. Wait for it to end, and run "
+                "again; migrate waits longer with --lock-wait."
             )
         if now >= notice:
             tell(f"waiting for another migrate, {now - started:.0f} s: {_names(who())}")

@@ -42,15 +42,16 @@ class Progress:
 
 
 class Lines(Progress):
-    """Plain lines on ``err``."""
+    """Plain lines on ``err``, each after the name of the command."""
 
-    def __init__(self, err: Any) -> None:
+    def __init__(self, err: Any, command: str = "migrate") -> None:
         self._err = err
+        self._command = command
         self._notice = 0.0
         self._label = ""
 
     def say(self, text: str) -> None:
-        self._err.write(f"migrate: {text}", lambda plain: plain)
+        self._err.write(f"{self._command}: {text}", lambda plain: plain)
         self._err.flush()
 
     def begin(self, label: str, number: int, total: int) -> None:

@@ -9,13 +9,14 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db.transaction import atomic
 
 from hodei.schema import history, signals
 from hodei.schema.errors import SchemaError
-from hodei.schema.results import Direction, MigrationResult
+from hodei.schema.results import Direction, MigrationKey, MigrationResult
 from hodei.schema.run.attempts import Attempt
 from hodei.schema.run.concurrently import Verdict, clear_the_way, is_concurrent
 from hodei.schema.run.failures import (
@@ -76,6 +77,8 @@ class MigrationRun:
         self._blocked: tuple[int, tuple[Blocker, ...]] | None = None
         #: The rows of the history of the attempts that have succeeded.
         self._rows: list[int] = []
+        #: What is to be announced once the transaction of several attempts is committed.
+        self._unannounced: list[dict[str, object]] | None = None
 
     def within(self, progress: Progress) -> MigrationRun:
         """A run inside this one, by a migration's code: the same lock, limits and batch."""
@@ -128,28 +131,110 @@ class MigrationRun:
     def as_one(self) -> Iterator[None]:
         """All attempts inside the block, records included, in one transaction: all or nothing.
 
-        No attempt is tried again in it. Where it fails, ``results`` keeps the failure alone.
+        They have one budget for their waits, none is tried again by itself, and what succeeded is
+        announced after the commit. Where it fails, ``results`` keeps the failure alone.
         """
         first_row, first_result = len(self._rows), len(self.results)
+        done: list[dict[str, object]] = []
+        # Before the transaction, which would take the session's limits back with it.
+        self._connection.ensure_connection()
+        self._settle()
+        self._unannounced = done
         try:
             with atomic(self._connection.alias, durable=True):
+                pid = self._timeouts.begin(atomic=True)
+                self._watch.pid = pid or self._watch.pid
                 yield
         except BaseException:
             self._records.rolled_back(self._rows[first_row:])
             failed = [one for one in self.results[first_result:] if not one.success]
             self.results[first_result:] = failed
             raise
+        finally:
+            self._unannounced = None
+        for facts in done:
+            signals.announce(signals.migration_finished, **facts)
+
+    def all_or_nothing(self, work: Callable[[], _T]) -> _T:
+        """Run ``work`` in one transaction (``as_one``), and again while it is only for want of a
+        lock: nothing of it has happened then."""
+        first_result = len(self.results)
+        number = 0
+        while True:
+            number += 1
+            try:
+                with self.as_one():
+                    return work()
+            except Exception as error:
+                cause = error.__cause__
+                blocked = is_blocked(error) or (cause is not None and is_blocked(cause))
+                if number > self._retries or not blocked:
+                    raise
+                failed = self.results[first_result:]
+                what = f"{failed[0].app}.{failed[0].name}" if failed else "This run"
+                del self.results[first_result:]
+                self._blocked = None
+                self._pause(what, number)
+
+    @contextmanager
+    def dropping(self, keys: Sequence[MigrationKey]) -> Iterator[None]:
+        """Record that the block, inside ``as_one``, undoes all of these migrations in one step."""
+        started_at, start = datetime.now(UTC), time.perf_counter()
+        back = Direction.BACKWARD
+        rows = [self._records.started(*key, back, None, history.RESET) for key in keys]
+
+        def results(error: str | None) -> list[MigrationResult]:
+            return [
+                MigrationResult(
+                    app=app,
+                    name=name,
+                    direction=back,
+                    started_at=started_at,
+                    duration_ms=round((time.perf_counter() - start) * 1000),
+                    success=error is None,
+                    error=error,
+                    checksum=None,
+                    applied_by=self._origin.database_user,
+                )
+                for app, name in keys
+            ]
+
+        try:
+            yield
+        except BaseException as error:
+            told = describe(error)
+            for row, result in zip(rows, results(told), strict=True):
+                self._records.failed(
+                    row,
+                    duration_ms=result.duration_ms,
+                    error=told,
+                    trace=trace_of(error),
+                    sqlstate=sqlstate_of(error),
+                    operation="drop",
+                )
+            raise
+        for row, result in zip(rows, results(None), strict=True):
+            self._records.succeeded(
+                self._connection, row, event=history.RESET, duration_ms=result.duration_ms
+            )
+            self.results.append(result)
+        self._rows.extend(rows)
 
     def attempts(
-        self, migration: Migration, direction: Direction, once: Callable[[Attempt], _T]
+        self,
+        migration: Migration,
+        direction: Direction,
+        once: Callable[[Attempt], _T],
+        *,
+        event: str = history.RAN,
     ) -> _T:
         """Run ``once`` as a recorded attempt, and again while it is only for want of a lock."""
         checksum = checksum_of(migration)
         number = 0
         while True:
             number += 1
-            row = self._started(migration, direction, checksum, number)
-            attempt = self._attempt(migration, direction, checksum, number, row)
+            row = self._started(migration, direction, checksum, number, event)
+            attempt = self._attempt(migration, direction, checksum, number, row=row, event=event)
             try:
                 outcome = once(attempt)
             except BaseException as error:
@@ -157,11 +242,15 @@ class MigrationRun:
                 self._failed(attempt, row, error, final=not again)
                 if not again:
                     raise
-                self._pause(attempt)
+                self._pause(str(migration), number)
             else:
                 self._rows.append(row)
                 self._finished(attempt)
                 return outcome
+
+    def imported(self, source: str, rows: str) -> int:
+        """Copy what another tool has recorded; see ``History.imported``. Joins the transaction."""
+        return self._records.imported(self._connection, source, rows)
 
     def statement(
         self,
@@ -171,8 +260,7 @@ class MigrationRun:
         *rest: Any,
     ) -> Any:
         """Django's wrapper around each statement of its connection."""
-        if self._timeouts.settle():
-            self._watch.pid = self._connection.connection.info.backend_pid
+        self._settle()
         inside = self._connection.in_atomic_block
         if not inside and is_concurrent(sql):
             return self._concurrent_statement(execute, sql, params, *rest)
@@ -205,14 +293,25 @@ class MigrationRun:
             with suppress(Error):
                 self._timeouts.restore()
 
+    def _settle(self) -> None:
+        if self._timeouts.settle():
+            self._watch.pid = self._connection.connection.info.backend_pid
+
     def _started(
-        self, migration: Migration, direction: Direction, checksum: str | None, number: int
+        self,
+        migration: Migration,
+        direction: Direction,
+        checksum: str | None,
+        number: int,
+        event: str,
     ) -> int:
         from psycopg import Error  # noqa: PLC0415
 
         try:
             self._holds()
-            row = self._records.started(migration.app_label, migration.name, direction, checksum)
+            row = self._records.started(
+                migration.app_label, migration.name, direction, checksum, event
+            )
         except Error as error:
             raise LockLost(
                 f"The session that holds the lock of this run is gone before {migration} "
@@ -229,6 +328,7 @@ class MigrationRun:
             attempt=number,
         )
         verb = "Applying" if direction is Direction.FORWARD else "Unapplying"
+        verb = "Adopting" if event == history.ADOPTED else verb
         self.progress.begin(f"  {verb} {migration}...", len(self.results) + 1, self._total)
         self._watch.blockers = ()
         return row
@@ -239,17 +339,20 @@ class MigrationRun:
         direction: Direction,
         checksum: str | None,
         number: int,
+        *,
         row: int,
+        event: str,
     ) -> Attempt:
         def begun() -> None:
-            pid = self._timeouts.begin(atomic=self._connection.in_atomic_block)
-            self._watch.pid = pid or self._watch.pid
+            if self._unannounced is None:
+                pid = self._timeouts.begin(atomic=self._connection.in_atomic_block)
+                self._watch.pid = pid or self._watch.pid
 
         def write(attempt: Attempt) -> None:
             self._records.succeeded(
                 self._connection,
                 row,
-                event=history.FAKED if attempt.faked else history.RAN,
+                event=history.FAKED if attempt.faked else event,
                 duration_ms=None if attempt.faked else attempt.duration_ms,
             )
 
@@ -267,13 +370,16 @@ class MigrationRun:
     def _finished(self, attempt: Attempt) -> None:
         result = attempt.result(None)
         self.results.append(result)
-        signals.announce(
-            signals.migration_finished,
-            using=self._connection.alias,
-            batch=self._origin.batch,
-            result=result,
-            faked=attempt.faked,
-        )
+        facts: dict[str, object] = {
+            "using": self._connection.alias,
+            "batch": self._origin.batch,
+            "result": result,
+            "faked": attempt.faked,
+        }
+        if self._unannounced is None:
+            signals.announce(signals.migration_finished, **facts)
+        else:
+            self._unannounced.append(facts)
 
     def _failed(self, attempt: Attempt, row: int, error: BaseException, *, final: bool) -> None:
         told = describe(error)
@@ -303,12 +409,12 @@ class MigrationRun:
         # In somebody's transaction that one is broken now, and without one a part has been done.
         return migration.atomic and not self._connection.in_atomic_block and is_blocked(error)
 
-    def _pause(self, attempt: Attempt) -> None:
-        seconds = min(2.0 ** (attempt.number - 1), _LONGEST_PAUSE)
+    def _pause(self, what: str, number: int) -> None:
+        seconds = min(2.0 ** (number - 1), _LONGEST_PAUSE)
         seconds *= random.uniform(0.5, 1.0)  # noqa: S311  (so that two who collide do not again)
         who = "; ".join(map(str, self._watch.blockers)) or "sessions that could not be seen"
         self.progress.say(
-            f"{attempt.migration} did not get its locks, attempt {attempt.number} of "
+            f"{what} did not get its locks, attempt {number} of "
             f"{self._retries + 1}; the next in {seconds:.1f} s. In its way: {who}"
         )
         time.sleep(seconds)

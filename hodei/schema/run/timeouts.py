@@ -47,8 +47,9 @@ class Timeouts:
         return True
 
     def begin(self, *, atomic: bool) -> int | None:
-        """A new attempt, inside its transaction if ``atomic``. Returns the server's process behind
-        a pooler, where it is another one each time; None where it is not known."""
+        """A new budget: for an attempt, or for all of one transaction. ``atomic``: that is open.
+        Returns the server's process behind a pooler, where it is another one each time; None where
+        it is not known."""
         self._spent = 0.0
         if not self._facts.pooled or not atomic:
             return None

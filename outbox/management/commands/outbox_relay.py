@@ -12,6 +12,8 @@ import signal
 import sys
 import threading
 from argparse import ArgumentTypeError
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.core.management.base import CommandParser
+
+    from outbox.settlement import Decision
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +75,19 @@ class Command(DatabaseCommand):
             ),
         )
 
+        parser.add_argument(
+            "--metrics-port",
+            type=_port,
+            metavar="PORT",
+            help=(
+                "Serve metrics for Prometheus on this port, on every address of the machine. "
+                "Without it there are none."
+            ),
+        )
+
     def report(self, **options: Any) -> int:
         stop = threading.Event()
-        relays = self.relays(options, stop)
+        relays = self.relays(options, stop, self.metrics(options))
         restore = _stop_by_signals(stop)
         errors: list[BaseException] = []
         try:
@@ -95,7 +109,40 @@ class Command(DatabaseCommand):
             restore()
         return self.end(relays, errors, options)
 
-    def relays(self, options: dict[str, Any], stop: threading.Event) -> list[Relay]:
+    def metrics(
+        self, options: dict[str, Any]
+    ) -> Callable[[str], Callable[[Decision], None] | None]:
+        """Serve them where they are wanted; returns what makes a destination's observer."""
+        port = options["metrics_port"]
+        if port is None:
+            return lambda _destination: None
+        from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
+
+        from outbox.metrics import OutboxCollector, RelayMetrics  # noqa: PLC0415
+
+        registry = CollectorRegistry()
+        registry.register(OutboxCollector(options["database"]))
+        relays = RelayMetrics(registry)
+        try:
+            start_http_server(port, registry=registry)
+        except OSError as error:
+            raise CommandError(
+                f"Metrics cannot be served on port {port}: {error.strerror}. Name another port.",
+                returncode=MISUSE,
+            ) from error
+
+        def observer(destination: str) -> Callable[[Decision], None]:
+            hook = relays.of(destination)
+            return lambda decision: hook.record(decision, datetime.now(UTC))
+
+        return observer
+
+    def relays(
+        self,
+        options: dict[str, Any],
+        stop: threading.Event,
+        observer: Callable[[str], Callable[[Decision], None] | None],
+    ) -> list[Relay]:
         try:
             settings = outbox_settings()
             names = options["destinations"] or list(settings.destinations)
@@ -113,6 +160,7 @@ class Command(DatabaseCommand):
                     stop=stop,
                     most_lanes=options["lanes"],
                     once=options["once"],
+                    observe=observer(name),
                 )
                 for name in dict.fromkeys(names)
             ]
@@ -180,6 +228,12 @@ def _stop_by_signals(stop: threading.Event) -> Any:
             signal.signal(number, handler)
 
     return restore
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ArgumentTypeError(f"{text!r} is no port; give 1 to 65535.")
+    return int(text)
 
 
 def _lanes(text: str) -> int:

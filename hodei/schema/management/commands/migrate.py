@@ -25,6 +25,7 @@ from django.db import Error, connections
 from hodei.schema import conf
 from hodei.schema.connection import connection_failed
 from hodei.schema.errors import SchemaError
+from hodei.schema.management.databases import heading
 from hodei.schema.run.progress import Lines, Progress, Terminal
 from hodei.schema.run.start import migration_run
 
@@ -70,6 +71,9 @@ class Migrate(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         using = options["database"]
+        if options["verbosity"] >= 1:
+            for line in heading(using):
+                self.stderr.write(line, lambda plain: plain)
         looks_only = options["plan"] or options["check_unapplied"]
         if connections[using].vendor != "postgresql" or looks_only:
             with self._errors_told(using):
@@ -150,14 +154,16 @@ def _exists(module: str) -> bool:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("it is a number of seconds, 0 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; give 0 or more.")
     return value
 
 
 def _number(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("it is a number, 0 or more")
-    return value
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of attempts; give 0 or more.")
+    return int(text)

@@ -4,11 +4,12 @@ JSON (``--format json``), one object whose keys stay:
 
 - ``format_version``: 1; it grows when a key changes its meaning or goes, not when one is added
 - ``database``: the alias
-- ``runs``: the rows, newest first; each has ``id``, ``batch``, ``event`` (run, fake, accept),
-  ``outcome`` (ok, faked, accepted, failed, interrupted, running), ``app``, ``name``, ``direction``,
-  ``started_at``, ``finished_at`` (ISO 8601 in UTC, or null), ``duration_ms``, ``success``,
-  ``error``, ``traceback``, ``sqlstate``, ``operation``, ``checksum``, ``database_user``,
-  ``os_user``, ``host``, ``command``, ``release``, ``hodei_version``, ``django_version``, ``reason``
+- ``runs``: the rows, newest first; each has ``id``, ``batch``, ``event`` (run, fake, accept,
+  reset, adopt, import), ``outcome`` (ok, faked, accepted, reset, adopted, imported, failed,
+  interrupted, running), ``app``, ``name``, ``direction``, ``started_at``, ``finished_at`` (ISO 8601
+  in UTC, or null), ``duration_ms``, ``success``, ``error``, ``traceback``, ``sqlstate``,
+  ``operation``, ``checksum``, ``database_user``, ``os_user``, ``host``, ``command``, ``release``,
+  ``hodei_version``, ``django_version``, ``reason``
 
 CSV (``--format csv``) has the same keys as titles, without the traceback.
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,7 @@ from django.core.management.base import CommandError
 
 from hodei.schema.connection import check_connection
 from hodei.schema.history import Run, read_runs
+from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, ReportCommand
 from hodei.schema.suggestions import not_found
 from hodei.schema.tables import render
@@ -103,13 +106,15 @@ class Command(ReportCommand):
         elif options["format"] == "csv":
             self.stdout.write(table_of_values(runs), ending="")
         elif options["run"] is not None:
-            self.print_whole(runs[0])
+            self.print_whole(database, runs[0])
         else:
             self.print_table(runs, options)
         return FINE
 
     def print_table(self, runs: Sequence[Run], options: dict[str, Any]) -> None:
         style = self.colours(**options)
+        for line in heading(options["database"]):
+            self.stdout.write(line)
         if not runs:
             self.stdout.write("Nothing is recorded that fits.")
             return
@@ -140,10 +145,14 @@ class Command(ReportCommand):
         def colour(text: str) -> str:
             return paints.get(text, style.NOTICE)(text)
 
-        self.stdout.write("\n".join(render(titles, rows, paint={"outcome": colour})))
+        whole = {"run", "direction", "outcome", "started at (UTC)", "duration"}
+        lines = render(titles, rows, paint={"outcome": colour}, whole=whole)
+        self.stdout.write("\n".join(lines))
 
-    def print_whole(self, run: Run) -> None:
+    def print_whole(self, database: str, run: Run) -> None:
         """Everything that is known of one run; the traceback last, as it was."""
+        for line in heading(database):
+            self.stdout.write(line)
         for name, value in document_of(run).items():
             if value not in {None, ""} and name != "traceback":
                 self.stdout.write(f"{name.replace('_', ' ')}: {value}")
@@ -186,10 +195,10 @@ def table_of_values(runs: Sequence[Run]) -> str:
 
 
 def _limit(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("it is a number, 0 or more")
-    return value
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 0 or more.")
+    # The server counts no further.
+    return min(int(text), sys.maxsize)
 
 
 def _since(text: str) -> datetime:

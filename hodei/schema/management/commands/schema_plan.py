@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from hodei.schema.connection import check_connection
+from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, ReportCommand
 from hodei.schema.plan.collection import LockedTable, PlannedMigration, read_plan
 from hodei.schema.plan.hazards import Hazard
@@ -66,6 +67,8 @@ class Command(ReportCommand):
         if options["format"] == "json":
             self.print_json(document(database, plan, remarks))
         else:
+            for line in heading(database):
+                self.stdout.write(line)
             self.print_plan(plan, remarks or {}, options)
         return FINE
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from hodei.schema.connection import check_connection
+from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, MISUSE, ReportCommand
 from hodei.schema.validation import snapshot
 
@@ -63,5 +64,6 @@ class Command(ReportCommand):
                 f"Cannot write {path}: {error.strerror}. Name a file in a folder that is there.",
                 returncode=MISUSE,
             ) from error
-        self.stderr.write(f"Written: {path}")
+        for line in (*heading(options["database"]), f"Written: {path}"):
+            self.stderr.write(line)
         return FINE

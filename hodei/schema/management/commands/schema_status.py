@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from hodei.schema.connection import check_connection
+from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, ReportCommand
 from hodei.schema.results import FindingKind, SchemaValidationResult, Severity
 from hodei.schema.status import (
@@ -160,6 +161,8 @@ class Command(ReportCommand):
         options: dict[str, Any],
     ) -> None:
         style = self.colours(**options)
+        for line in heading(options["database"]):
+            self.stdout.write(line)
         paints = {
             MigrationState.APPLIED: style.SUCCESS,
             MigrationState.FAKED: style.NOTICE,
@@ -183,7 +186,8 @@ class Command(ReportCommand):
             ]
             titles = ("app", "migration", "state", "applied at (UTC)", "duration", "by")
             colours = {"state": lambda text: paints[MigrationState(text)](text)}
-            self.stdout.write("\n".join(render(titles, rows, paint=colours)))
+            whole = {"state", "applied at (UTC)", "duration"}
+            self.stdout.write("\n".join(render(titles, rows, paint=colours, whole=whole)))
             self.stdout.write("")
         for label in options["apps"]:
             if not any(migration.app == label for migration in status.migrations):

@@ -7,6 +7,8 @@ JSON (``--format json``), one object whose keys stay:
 - ``valid``, ``summary``: the verdict, and the same line the table ends with
 - ``source``: what it was compared with: replay, rebuild or snapshot
 - ``compared``: how many tables and views there were to compare
+- ``pending``, ``failed``: the migrations that are not applied, each as ``app.name``; the last
+  attempt at those that failed did, or was interrupted
 - ``counts``: ``error``, ``warning``, ``info``, and ``ignored`` ones
 - ``findings``: objects with ``kind``, ``severity``, ``subject``, ``table``, ``object``,
   ``expected``, ``actual``, ``message`` and ``repair``, a list of statements, in order
@@ -24,11 +26,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hodei.schema.connection import check_connection
+from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, FOUND, UNVERIFIED, ReportCommand
 from hodei.schema.plan.tokens import wrap
+from hodei.schema.readiness import names_of
 from hodei.schema.results import Finding, SchemaValidationResult, Severity
 from hodei.schema.service import MigrationService
-from hodei.schema.tables import WIDTH, render
+from hodei.schema.tables import WIDTH, one_line, render, wrap_words
 from hodei.schema.validation import Comparison
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from django.core.management.color import Style
 
 FORMAT_VERSION = 1
+#: How many migrations a line names.
+SHOWN = 5
 
 
 class Command(ReportCommand):
@@ -105,6 +111,8 @@ class Command(ReportCommand):
         if options["format"] == "json":
             self.print_json(document(database, source_of(options), validation))
         else:
+            for line in heading(database):
+                self.stdout.write(line)
             self.print_findings(validation, self.colours(**options))
         if validation.compared == 0:
             self.stderr.write(
@@ -130,7 +138,7 @@ class Command(ReportCommand):
             ]
             titles = ("severity", "finding", "object", "expected", "actual")
             paint = {"severity": lambda text: paints[text](text)}
-            self.stdout.write("\n".join(render(titles, rows, paint=paint)))
+            self.stdout.write("\n".join(render(titles, rows, paint=paint, whole={"severity"})))
             self.stdout.write("")
         for finding in validation.findings:
             if not finding.repair:
@@ -142,6 +150,13 @@ class Command(ReportCommand):
                 self.print_repair(finding)
         for note in validation.notes:
             self.stdout.write("\n".join(wrap_words(f"Note: {note}")))
+        for word, keys in (
+            ("Pending", validation.pending_migrations),
+            ("Failed", validation.failed_migrations),
+        ):
+            if keys:
+                told = f"{word}: {names_of(keys, SHOWN)}"
+                self.stdout.write(style.ERROR("\n".join(wrap_words(told))))
         if validation.ignored:
             self.stdout.write(f"Ignored by pattern: {validation.ignored}")
         self.stdout.write(f"Compared: {validation.compared} tables and views")
@@ -165,22 +180,6 @@ def source_of(options: dict[str, Any]) -> str:
     return "rebuild" if options["rebuild"] else "replay"
 
 
-def one_line(text: str | None) -> str:
-    return "-" if text is None else " ".join(text.split())
-
-
-def wrap_words(text: str, prefix: str = "") -> list[str]:
-    """Lines of at most the table's width, each with the prefix; what is longer stays whole."""
-    printable = "".join(letter if letter.isprintable() else " " for letter in text)
-    lines, line = [], prefix
-    for word in printable.split():
-        if line != prefix and len(line) + len(word) >= WIDTH:
-            lines.append(line)
-            line = prefix
-        line += f" {word}" if line else word
-    return [*lines, line]
-
-
 def document(database: str, source: str, validation: SchemaValidationResult) -> dict[str, object]:
     """The JSON report; this module's docstring lists its keys."""
     counts = Counter(finding.severity for finding in validation.findings)
@@ -191,6 +190,8 @@ def document(database: str, source: str, validation: SchemaValidationResult) -> 
         "summary": validation.summary(),
         "source": source,
         "compared": validation.compared,
+        "pending": [".".join(key) for key in validation.pending_migrations],
+        "failed": [".".join(key) for key in validation.failed_migrations],
         "counts": {
             **{severity.value: counts[severity] for severity in Severity},
             "ignored": validation.ignored,

@@ -1,0 +1,93 @@
+"""Delete what is old. Exit codes: 0 fine, 1 another process prunes or it was stopped, 2 misuse,
+3 no connection."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+
+from hodei.schema.management.reports import FINE, FOUND, ActionCommand
+from jobs.services.retention import JOBS_KEPT, LONGEST_KEPT, Keep, PruneBusy, preview, prune
+from jobs.states import JobState
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+#: Options, what they are about, and the default.
+AGES = {
+    "succeeded": ("jobs that succeeded", JOBS_KEPT[JobState.SUCCEEDED]),
+    "cancelled": ("jobs that were cancelled", JOBS_KEPT[JobState.CANCELLED]),
+    "failed": ("jobs that failed", JOBS_KEPT[JobState.FAILED]),
+    "timeout": ("jobs that took too long", JOBS_KEPT[JobState.TIMEOUT]),
+    "audit": ("audit records", Keep().audit),
+    "workers": ("workers that ended", Keep().workers),
+    "tokens": ("used and expired tokens", Keep().tokens),
+}
+
+
+class Command(ActionCommand):
+    help = (
+        "Delete jobs that have ended, audit records, workers that have ended, used and expired "
+        "tokens, and log files whose time is up, each after a number of days. It works in small "
+        "batches and may be stopped at any moment; call it again, or from cron. Exit codes: 0 "
+        "fine, 1 another process prunes at this moment or it was stopped, 2 misuse, 3 the database "
+        "could not be used."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        for name, (what, default) in AGES.items():
+            days = "never" if default is None else default.days
+            parser.add_argument(
+                f"--{name}",
+                type=_age,
+                default=default,
+                metavar="DAYS",
+                help=f"Delete {what} after so many days, or never. Without it: {days}.",
+            )
+
+    def report(self, **options: Any) -> int:
+        keep = Keep(
+            jobs={
+                JobState.SUCCEEDED: options["succeeded"],
+                JobState.CANCELLED: options["cancelled"],
+                JobState.FAILED: options["failed"],
+                JobState.TIMEOUT: options["timeout"],
+            },
+            audit=options["audit"],
+            workers=options["workers"],
+            tokens=options["tokens"],
+        )
+        using = options["database"]
+        try:
+            for found in (
+                preview(keep, using=using) if options["dry_run"] else prune(keep, using=using)
+            ):
+                more = " or more" if found.is_capped else ""
+                self.stdout.write(f"{found.what:20}{found.rows:>12,}{more}")
+        except PruneBusy as error:
+            raise CommandError(str(error), returncode=FOUND) from error
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Stopped. What was deleted stays deleted; call it again to go on.", returncode=FOUND
+            ) from None
+        if options["dry_run"]:
+            self.stderr.write("Nothing was deleted; log files whose time is up are not counted.")
+        return FINE
+
+
+def _age(text: str) -> timedelta | None:
+    if text == "never":
+        return None
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days <= LONGEST_KEPT.days:
+        raise ArgumentTypeError(
+            f"{text!r} is no number of days; give 0 to {LONGEST_KEPT.days}, or never."
+        )
+    return timedelta(days=days)

@@ -1,0 +1,9 @@
+-- The schedules that are due, or that a clock which was put back left behind, with the clock that
+-- decides it. Locks them: whoever changes one waits.
+SELECT id, name, cron, time_zone, spec::text, options::text, overlap, missed, next_run_at,
+       last_job_id, last_run_at, clock_timestamp()
+  FROM job_schedules
+ WHERE enabled AND (next_run_at <= clock_timestamp() OR last_run_at > clock_timestamp())
+ ORDER BY next_run_at
+ LIMIT %(number)s
+   FOR UPDATE SKIP LOCKED

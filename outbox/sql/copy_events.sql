@@ -1,0 +1,4 @@
+-- Store events in the order in which they are sent: half the time of INSERT and arrays. A key that
+-- is known is an error.
+COPY outbox_events (id, aggregate_id, aggregate_type, event_type, event_version, payload, metadata,
+                    idempotency_key, aggregate_key, destination) FROM STDIN

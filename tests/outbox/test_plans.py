@@ -1,0 +1,334 @@
+"""By which index the statements that run all the time find their rows, and how many there are.
+
+On a table with a history, as it is in use: a plan that reads the whole table would pass every other
+test.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+
+from hodei.sessions import connect
+from hodei.sql import statement
+from outbox.batches import MOST_EVENTS, Fetch, turned
+from outbox.keys import LANES
+from outbox.outcomes import DELIVERED, Outcome, rejected
+from outbox.relay import Relay
+from tests.outbox.conftest import Outbox
+from tests.outbox.recorder import Recorder
+
+HISTORY, PENDING, KEYS, HELD = 20_000, 5_000, 5_000, 5_000
+PARKED = uuid.UUID(int=3)
+EVENTS = """
+    INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload, status)
+    SELECT md5((n %% %s)::text)::uuid, 'JOB', 'Counted', jsonb_build_object('n', n), %s
+      FROM generate_series(1, %s) AS s (n)"""
+TROUBLED = """
+    INSERT INTO outbox_keys (destination, lane, aggregate_type, aggregate_id, state, event_id,
+                             retry_at)
+    SELECT 'default', get_byte(uuid_send(id), 15) & 63, 'JOB', id, 'BACKOFF', gen_random_uuid(),
+           clock_timestamp() + n * interval '1 minute'
+      FROM (SELECT n, md5('troubled' || n)::uuid AS id FROM generate_series(1, %s) AS s (n)) AS k"""
+
+
+@pytest.fixture
+def used(outbox: Outbox) -> Outbox:
+    """An outbox with a history, with events that wait, and with troubled aggregates."""
+    outbox.execute(EVENTS, [1_000, "PUBLISHED", HISTORY])
+    outbox.execute(EVENTS, [500, "PENDING", PENDING])
+    outbox.execute(TROUBLED, [KEYS])
+    outbox.execute(
+        "INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload, held) "
+        "SELECT %s, 'JOB', 'Counted', '{}', true FROM generate_series(1, %s)",
+        [PARKED, HELD],
+    )
+    outbox.execute("ANALYZE outbox_events, outbox_keys, outbox_lanes")
+    return outbox
+
+
+@pytest.fixture
+def session(outbox: Outbox) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as a relay has it."""
+    with connect("default", "test of plans") as found:
+        yield found
+
+
+class Plan:
+    """How the server would run a statement: the nodes of its plan."""
+
+    def __init__(self, session: psycopg.Connection[Any], name: str, parameters: Any) -> None:
+        row = session.execute(
+            f"EXPLAIN (FORMAT JSON) {statement('outbox', name)}", parameters
+        ).fetchone()
+        assert row is not None
+        (found,) = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+        self.nodes = list(_nodes(found["Plan"]))
+
+    def indexes_of(self, table: str) -> set[str]:
+        """By which indexes its rows are found; "none" stands for all of them being read."""
+        within: set[str] = set()
+        for node in self.nodes:
+            if "Index Name" in node and (
+                node.get("Relation Name") == table or _table_of(node["Index Name"]) == table
+            ):
+                within.add(node["Index Name"])
+            if node["Node Type"] == "Seq Scan" and node["Relation Name"] == table:
+                within.add("none")
+        return within
+
+    @property
+    def joins(self) -> set[str]:
+        return {node["Node Type"] for node in self.nodes} & {
+            "Hash Join",
+            "Merge Join",
+            "Nested Loop",
+        }
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from _nodes(part)
+
+
+def _table_of(index: str) -> str:
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = %s::regclass", [index]
+        )
+        return str(cursor.fetchone()[0])
+
+
+class TestIndexes:
+    def test_fetch(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(
+            session,
+            "fetch",
+            {"destination": "default", "lanes": list(range(LANES)), "per_lane": 100, "most": 5_000},
+        )
+
+        assert plan.indexes_of("outbox_events") == {"outbox_events_pending_idx"}
+        assert plan.indexes_of("outbox_keys") == {"outbox_keys_aggregate_key"}
+        assert plan.joins == {"Nested Loop"}
+
+    @pytest.mark.parametrize("number", [1, 500])
+    def test_acknowledge(self, used: Outbox, session: psycopg.Connection[Any], number: int) -> None:
+        ids = session.execute(
+            "SELECT id FROM outbox_events WHERE status = 'PENDING' LIMIT %s", [number]
+        ).fetchall()
+
+        plan = Plan(
+            session,
+            "acknowledge",
+            {
+                "destination": "default",
+                "lanes": list(range(LANES)),
+                "fences": [1] * LANES,
+                "ids": [row[0] for row in ids],
+            },
+        )
+
+        assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
+
+    def test_wake_heads(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        asked = {"destination": "default", "lanes": list(range(LANES))}
+
+        plan = Plan(session, "wake_heads", asked)
+
+        assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
+        assert plan.indexes_of("outbox_keys") == {"outbox_keys_due_idx", "outbox_keys_pkey"}
+
+    def test_next_due(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, "next_due", {"destination": "default", "lanes": list(range(LANES))})
+
+        assert plan.indexes_of("outbox_keys") == {"outbox_keys_due_idx"}
+
+    def test_let_go(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(
+            session,
+            "let_go",
+            {"destination": "default", "types": ["JOB"], "aggregates": [PARKED]},
+        )
+
+        assert plan.indexes_of("outbox_events") == {"outbox_events_held_idx"}
+
+    def test_known_keys(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, "known_keys", {"keys": ["a", "b"]})
+
+        assert plan.indexes_of("outbox_events") == {"outbox_events_idempotency_key_key"}
+
+
+class TestOrder:
+    def test_with_a_thousand_troubled_aggregates_it_is_kept(
+        self, outbox: Outbox, session: psycopg.Connection[Any]
+    ) -> None:
+        """A join that hashes the batch, which the planner would choose here, returns the events of
+        an aggregate backwards."""
+        outbox.execute(EVENTS, [1_000, "PENDING", 20_000])
+        outbox.execute(TROUBLED, [1_000])
+        outbox.execute("ANALYZE outbox_events, outbox_keys")
+
+        rows = session.execute(
+            statement("outbox", "fetch"),
+            {"destination": "default", "lanes": list(range(LANES)), "per_lane": 100, "most": 5_000},
+        ).fetchall()
+
+        assert len(rows) == 5_000
+        of_lanes: dict[int, list[int]] = {}
+        for row in rows:
+            of_lanes.setdefault(row[11], []).append(row[1])
+        assert all(found == sorted(found) for found in of_lanes.values())
+
+    def test_a_batch_is_in_the_order_of_seq(
+        self, used: Outbox, session: psycopg.Connection[Any]
+    ) -> None:
+        batch = Fetch("default")(session, range(LANES))
+
+        assert [event.seq for event in batch.events] == sorted(e.seq for e in batch.events)
+
+
+class TestTurns:
+    """A batch has room for the first lanes alone: the others are not forgotten."""
+
+    def test_the_next_batch_begins_behind_the_last_lane(
+        self, used: Outbox, session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("outbox.batches.MOST_EVENTS", 500)
+        fetch = Fetch("default")
+        lanes: list[set[int]] = []
+
+        # Nothing is acknowledged, as if the first lanes were filled as fast as they are read.
+        for _ in range(20):
+            batch = fetch(session, range(LANES))
+            assert len(batch) == 500
+            lanes.append(set(batch.lanes))
+
+        assert lanes[0].isdisjoint(lanes[1])
+        waiting = {
+            row[0]
+            for row in used.rows(
+                "SELECT DISTINCT lane FROM outbox_events WHERE status = 'PENDING' AND NOT held"
+            )
+        }
+        assert set.union(*lanes) == waiting
+
+    def test_turned(self) -> None:
+        assert turned([1, 4, 9], None) == [1, 4, 9]
+        assert turned([1, 4, 9], 4) == [9, 1, 4]
+        assert turned([1, 4, 9], 5) == [9, 1, 4]
+        assert turned([1, 4, 9], 9) == [1, 4, 9]
+        assert turned([], 9) == []
+
+
+class Counting:
+    """A session that remembers the statements of a relay by their names."""
+
+    def __init__(self, session: psycopg.Connection[Any]) -> None:
+        self._session = session
+        self.names: list[str] = []
+
+    def execute(self, sql: str, parameters: Any = None) -> Any:
+        self.names.append(_name_of(sql))
+        return self._session.execute(sql, parameters)
+
+    def cursor(self) -> Any:
+        return _CountingCursor(self._session.cursor(), self.names)
+
+    def transaction(self) -> Any:
+        return self._session.transaction()
+
+
+class _CountingCursor:
+    def __init__(self, cursor: Any, names: list[str]) -> None:
+        self._cursor = cursor
+        self._names = names
+
+    def __enter__(self) -> _CountingCursor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cursor.close()
+
+    def stream(self, sql: str, parameters: Any, **options: Any) -> Any:
+        self._names.append(_name_of(sql))
+        return self._cursor.stream(sql, parameters, **options)
+
+
+NAMES = (
+    *("acknowledge", "claim_lanes", "drop_keys", "fetch", "hold_behind", "hold_events"),
+    *("hold_lanes", "let_go", "make_lanes", "next_due", "release_lanes", "retry_later"),
+    *("settled_heads", "wake_heads"),
+)
+
+
+def _name_of(sql: str) -> str:
+    found = [name for name in NAMES if statement("outbox", name) == sql]
+    return found[0] if found else sql
+
+
+class TestStatements:
+    """What one round of a relay asks of the server, however many events it moves."""
+
+    BEGIN = ["make_lanes", "claim_lanes", "settled_heads"]
+    END = ["fetch", "release_lanes"]
+
+    def rounds(
+        self, outbox: Outbox, session: psycopg.Connection[Any], judge: Any = None
+    ) -> list[str]:
+        counting = Counting(session)
+        relay: Relay = outbox.relay(Recorder(judge))
+        relay.drain(counting)
+        assert counting.names[:3] == self.BEGIN
+        return counting.names[3:]
+
+    @pytest.mark.parametrize("number", [1, 1_000])
+    def test_what_is_delivered_costs_two(
+        self, outbox: Outbox, session: psycopg.Connection[Any], number: int
+    ) -> None:
+        outbox.execute(EVENTS, [200, "PENDING", number])
+
+        names = self.rounds(outbox, session)
+
+        # Once, at the beginning, it looks for retry times as well.
+        assert names == ["wake_heads", "next_due", "fetch", "acknowledge", *self.END]
+
+    def test_nothing_costs_one(self, outbox: Outbox, session: psycopg.Connection[Any]) -> None:
+        assert self.rounds(outbox, session) == ["wake_heads", "next_due", *self.END]
+
+    def test_what_is_rejected_costs_a_transaction_of_two_more(
+        self, outbox: Outbox, session: psycopg.Connection[Any]
+    ) -> None:
+        outbox.execute(EVENTS, [200, "PENDING", 400])
+
+        def judge(event: Any) -> Outcome:
+            return rejected("x", "y") if event.payload["n"] <= 10 else DELIVERED
+
+        names = self.rounds(outbox, session, judge)
+
+        assert names[:7] == [
+            *("wake_heads", "next_due", "fetch", "acknowledge"),
+            *("hold_lanes", "retry_later", "hold_events"),
+        ]
+        assert names[7:] in (self.END, [*("wake_heads", "next_due"), *self.END])
+
+
+def test_a_full_batch_ends_by_itself(
+    used: Outbox, session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To stop reading before the end would cancel the statement, over another connection."""
+    cancelled: list[int] = []
+    monkeypatch.setattr(
+        type(session), "_try_cancel", lambda self, **_: cancelled.append(1), raising=True
+    )
+    monkeypatch.setattr("outbox.batches.MOST_EVENTS", 64)
+
+    assert len(Fetch("default")(session, range(LANES))) == 64
+    assert cancelled == []
+    assert MOST_EVENTS > 64

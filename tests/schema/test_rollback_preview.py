@@ -1,0 +1,507 @@
+"""What a way back would undo and take along: told rightly, and without keeping anybody waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import override_settings
+
+from hodei.schema.operations import RefuseRows
+from hodei.schema.rollback.choice import NoSuchTarget, NotOurs, OutOfSight
+from hodei.schema.rollback.guards import DataAtStake, Irreversible, refuse
+from hodei.schema.rollback.preview import Preview, read_preview
+from hodei.schema.rollback.targets import After, Last, Since
+from hodei.schema.rollback.wording import amount, subject
+from hodei.schema.status import MigrationGraphBroken
+from tests.databases import new_database
+from tests.schema.conftest import apps_of
+from tests.schema.vineyard import (
+    HOSTILE,
+    QUOTED,
+    VINES,
+    Applied,
+    Install,
+    migrate,
+    run,
+    session_on,
+)
+
+
+@pytest.fixture
+def vineyard(applied: Applied) -> str:
+    """A database with vines, applied to the end, and two dependants in another app."""
+    alias = applied("vineyard", "cellar")
+    run(alias, VINES)
+    return alias
+
+
+@pytest.fixture(scope="module")
+def vineyard_of_all(
+    templates: Callable[..., str], django_db_blocker: Any
+) -> Iterator[dict[str, Any]]:
+    with (
+        override_settings(INSTALLED_APPS=apps_of("vineyard", "cellar")),
+        django_db_blocker.unblock(),
+        new_database(templates("vineyard", "cellar")) as database,
+    ):
+        yield database
+
+
+@pytest.fixture
+def rows_of_vines(
+    vineyard_of_all: dict[str, Any], install: Install, point_alias: Callable[..., str]
+) -> str:
+    """The same for tests that only write rows, which share it."""
+    install("vineyard", "cellar")
+    alias = point_alias(vineyard_of_all)
+    run(alias, f"TRUNCATE vineyard_plant, cellar_cask, cellar_shelf, {QUOTED}; {VINES}")
+    return alias
+
+
+def names(preview: Preview) -> list[str]:
+    return [".".join(key) for key in preview.keys]
+
+
+def told(preview: Preview) -> list[tuple[str, str, str]]:
+    return [(one.loss.what.value, subject(one), amount(one)) for one in preview.going]
+
+
+class TestSteps:
+    def test_everything_after_one_with_the_dependants_of_other_apps(
+        self, rows_of_vines: str
+    ) -> None:
+        preview = read_preview(rows_of_vines, After("vineyard", "0002"))
+
+        assert names(preview) == [
+            "vineyard.0006_pour",
+            "vineyard.0005_plant",
+            "vineyard.0004_wide",
+            "cellar.0002_shelf",
+            "cellar.0001_initial",
+            "vineyard.0003_columns",
+        ]
+        assert [step.depends_on for step in preview.steps if step.depends_on] == [
+            ("cellar", "0001_initial"),
+            ("vineyard", "0003_columns"),
+        ]
+
+    def test_the_last_of_all_apps(self, rows_of_vines: str) -> None:
+        assert names(read_preview(rows_of_vines, Last())) == ["vineyard.0006_pour"]
+        assert names(read_preview(rows_of_vines, Last(2))) == [
+            "vineyard.0006_pour",
+            "vineyard.0005_plant",
+        ]
+
+    def test_nothing_is_after_the_last(self, rows_of_vines: str) -> None:
+        preview = read_preview(rows_of_vines, After("vineyard", "0006"))
+
+        assert preview.steps == ()
+        refuse(preview, allow_data_loss=False)
+
+    def test_nothing_is_applied(self, scratch: str, install: Install) -> None:
+        install("vineyard")
+
+        assert read_preview(scratch, Last()).steps == ()
+
+    def test_one_of_an_app_that_is_not_ours_must_be_named(
+        self, scratch: str, install: Install
+    ) -> None:
+        install("vineyard", "cellar")
+        migrate(scratch, "vineyard")
+        migrate(scratch, "cellar")
+
+        with pytest.raises(NotOurs, match=r"cellar\.0002_shelf.*schema_owned.*") as caught:
+            read_preview(scratch, Last())
+
+        assert str(caught.value).endswith("schema_rollback cellar 0001_initial.")
+        with pytest.raises(NotOurs):
+            read_preview(scratch, Last(4))
+        assert names(read_preview(scratch, After("cellar", "0001"))) == ["cellar.0002_shelf"]
+
+    def test_the_first_of_such_an_app_goes_to_zero(self, scratch: str, install: Install) -> None:
+        install("ledger")
+        migrate(scratch, "ledger", "0001")
+
+        with pytest.raises(NotOurs, match=r"schema_rollback ledger zero\.$"):
+            read_preview(scratch, Last())
+
+    def test_a_branch_goes_with_the_merge(self, applied: Applied) -> None:
+        alias = applied("orchard")
+
+        assert names(read_preview(alias, After("orchard", "0002_height"))) == [
+            "orchard.0003_merge",
+            "orchard.0002_planted",
+        ]
+
+    def test_a_fork_is_no_obstacle(self, scratch: str, install: Install) -> None:
+        install("forked")
+        run(
+            scratch,
+            "CREATE TABLE django_migrations (id bigint GENERATED BY DEFAULT AS IDENTITY, "
+            "app varchar(255), name varchar(255), applied timestamptz DEFAULT now()); "
+            "INSERT INTO django_migrations (app, name) VALUES ('forked', '0001_initial'), "
+            "('forked', '0002_left'), ('forked', '0002_right'); "
+            'CREATE TABLE forked_road (id int, "left" int, "right" int)',
+        )
+
+        preview = read_preview(scratch, After("forked", "0002_left"))
+
+        assert names(preview) == ["forked.0002_right"]
+        assert told(preview) == [("column", "forked_road.right", "0 values")]
+
+    def test_a_squashed_one_is_undone_whole(self, applied: Applied) -> None:
+        alias = applied("quarry")
+
+        assert names(read_preview(alias, After("quarry", "zero"))) == [
+            "quarry.0003_colour",
+            "quarry.0001_squashed_0002_weight",
+        ]
+        with pytest.raises(NoSuchTarget, match="inside of 0001_squashed_0002_weight"):
+            read_preview(alias, After("quarry", "0002"))
+
+    def test_the_record_of_a_squashed_one_is_that_of_its_parts(
+        self, scratch: str, install: Install
+    ) -> None:
+        install("quarry")
+        run(
+            scratch,
+            "CREATE TABLE django_migrations (id bigint GENERATED BY DEFAULT AS IDENTITY, "
+            "app varchar(255), name varchar(255), applied timestamptz DEFAULT now()); "
+            "INSERT INTO django_migrations (app, name) VALUES ('quarry', '0001_initial'), "
+            "('quarry', '0002_weight'), ('quarry', '0003_colour'), "
+            "('quarry', '0001_squashed_0002_weight'); "
+            "CREATE TABLE quarry_stone (id int, weight int, colour int)",
+        )
+
+        with pytest.raises(NotOurs, match=r"begins with quarry\.0003_colour"):
+            read_preview(scratch, Last())
+
+
+class TestWrongNames:
+    CASES = (
+        (After("vinyard", "zero"), "no app 'vinyard'. Did you mean vineyard?"),
+        (After("vineyard", "0003_colums"), "Did you mean 0003_columns?"),
+        (After("vineyard", "000"), "Several migrations of vineyard begin with '000'"),
+        (After("bare", "zero"), "App 'bare' has no migrations."),
+        (Last(99), r"There are only \d+ applied migrations, and 99 cannot be undone"),
+        (Last(0), "0 is no number of steps"),
+        (Since("v1"), "no run in the history has a label"),
+    )
+
+    def test_are_told_with_what_there_is(self, applied: Applied) -> None:
+        alias = applied("vineyard", "bare")
+
+        for wish, words in self.CASES:
+            with pytest.raises(NoSuchTarget, match=words) as caught:
+                read_preview(alias, wish)
+            assert caught.value.exit_code == 2
+
+    def test_one_that_is_not_applied(self, scratch: str, install: Install) -> None:
+        install("vineyard")
+        migrate(scratch, "vineyard", "0002")
+
+        with pytest.raises(NoSuchTarget, match=r"0004_wide is not applied.*0001_initial, 0002_p"):
+            read_preview(scratch, After("vineyard", "0004"))
+
+    def test_an_unknown_release_names_the_known_ones(
+        self, scratch: str, install: Install, settings: Any
+    ) -> None:
+        install("vineyard")
+        for label, target in [("v1", "0001"), ("v2", "0002")]:
+            settings.HODEI_SCHEMA_RELEASE = label
+            migrate(scratch, "vineyard", target)
+
+        with pytest.raises(NoSuchTarget, match=r"no release 'v3'.*the latest first: v2, v1"):
+            read_preview(scratch, Since("v3"))
+
+
+class TestWhatCannotBeSeen:
+    def test_the_last_is_not_on_disk(self, vineyard: str) -> None:
+        run(
+            vineyard,
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('vineyard', '0099', now())",
+        )
+
+        with pytest.raises(OutOfSight, match=r"vineyard\.0099.*not on disk"):
+            read_preview(vineyard, Last())
+        with pytest.raises(OutOfSight, match=r"Applied later.*vineyard\.0099"):
+            read_preview(vineyard, After("vineyard", "0005"))
+
+    def test_of_an_app_that_is_gone_it_is_a_note(self, vineyard: str) -> None:
+        run(
+            vineyard,
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('gone', '0001', now())",
+        )
+
+        (note,) = read_preview(vineyard, After("vineyard", "0005")).notes
+
+        assert note.startswith("Recorded later, of an app that is not installed: gone.0001.")
+
+    def test_records_that_contradict_the_files(self, vineyard: str) -> None:
+        run(vineyard, "DELETE FROM django_migrations WHERE name = '0002_press'")
+
+        with pytest.raises(MigrationGraphBroken, match="contradict"):
+            read_preview(vineyard, After("vineyard", "0001"))
+
+
+class TestReleases:
+    @pytest.fixture
+    def released(self, scratch: str, install: Install, settings: Any) -> str:
+        """v1 has the first branch of a fork, v2 the other one and the merge."""
+        install("orchard", "vineyard")
+        for label, targets in {
+            "v1": [("orchard", "0002_height"), ("vineyard", "0001")],
+            "v2": [("orchard",), ("vineyard", "0003")],
+        }.items():
+            settings.HODEI_SCHEMA_RELEASE = label
+            for target in targets:
+                migrate(scratch, *target)
+        settings.HODEI_SCHEMA_RELEASE = "v3"
+        return scratch
+
+    def test_back_to_what_it_had(self, released: str) -> None:
+        assert names(read_preview(released, Since("v1"))) == [
+            "vineyard.0003_columns",
+            "vineyard.0002_press",
+            "orchard.0003_merge",
+            "orchard.0002_planted",
+        ]
+        assert names(read_preview(released, Since("v2"))) == []
+
+    def test_what_others_applied_goes_by_its_date_and_is_told(self, released: str) -> None:
+        run(
+            released,
+            "DELETE FROM schema_migration_runs WHERE (app, name) IN "
+            "(('vineyard', '0003_columns'), ('orchard', '0001_initial'))",
+        )
+
+        preview = read_preview(released, Since("v1"))
+
+        assert "vineyard.0003_columns" in names(preview)
+        assert "orchard.0001_initial" not in names(preview)
+        (note,) = preview.notes
+        assert "without a trace in the history: vineyard.0003_columns. By the dates" in note
+        assert [step.by_date for step in preview.steps].count(True) == 1
+
+    def test_what_it_had_and_is_gone_is_told(self, released: str) -> None:
+        migrate(released, "vineyard", "zero")
+
+        preview = read_preview(released, Since("v2"))
+
+        assert preview.steps == ()
+        (note,) = preview.notes
+        assert note.startswith("Applied in release 'v2' and not any more: vineyard.0001_initial, ")
+
+    def test_what_came_since_and_is_not_on_disk_is_a_refusal(self, released: str) -> None:
+        run(
+            released,
+            "INSERT INTO django_migrations (app, name, applied) VALUES ('orchard', '0099', now())",
+        )
+
+        with pytest.raises(OutOfSight, match=r"since release 'v2' and not on disk: orchard\.0099"):
+            read_preview(released, Since("v2"))
+
+    def test_in_the_middle_of_a_squashed_one(
+        self, scratch: str, install: Install, settings: Any
+    ) -> None:
+        install("quarry")
+        settings.HODEI_SCHEMA_RELEASE = "v1"
+        migrate(scratch)
+        run(
+            scratch,
+            "UPDATE schema_migration_runs SET name = '0001_initial' WHERE app = 'quarry' AND "
+            "name LIKE '%squashed%'; "
+            "INSERT INTO schema_migration_runs (batch, app, name, direction, success, "
+            "database_user, os_user, host, command, release, hodei_version, django_version) "
+            "SELECT gen_random_uuid(), app, '0002_weight', direction, success, database_user, "
+            "os_user, host, command, 'v2', hodei_version, django_version "
+            "FROM schema_migration_runs WHERE name = '0003_colour'",
+        )
+
+        with pytest.raises(OutOfSight, match=r"inside of quarry\.0001_squashed_0002_weight"):
+            read_preview(scratch, Since("v1"))
+
+
+class TestLosses:
+    def test_tables_and_columns_with_what_is_in_them(self, rows_of_vines: str) -> None:
+        run(rows_of_vines, f"INSERT INTO {QUOTED} VALUES (1), (2)")
+        run(rows_of_vines, "INSERT INTO cellar_cask DEFAULT VALUES")
+
+        assert told(read_preview(rows_of_vines, After("vineyard", "0001"))) == [
+            ("values", "vineyard_plant.name (text to varchar(10))", "1 value"),
+            ("table", "cellar_shelf", "0 rows"),
+            ("table", "cellar_cask", "1 row"),
+            ("column", "vineyard_plant.label_length", "1 value (all computed or the default)"),
+            ("column", "vineyard_plant.age", "3 values (2 computed or the default)"),
+            ("column", "vineyard_plant.title", "1 value"),
+            ("table", HOSTILE, "2 rows"),
+        ]
+
+    def test_of_a_table_that_goes_its_columns_are_not_told(self, rows_of_vines: str) -> None:
+        assert [
+            row[:2] for row in told(read_preview(rows_of_vines, After("vineyard", "zero")))
+        ] == [
+            ("table", "cellar_shelf"),
+            ("table", "cellar_cask"),
+            ("table", HOSTILE),
+            ("table", "vineyard_plant"),
+        ]
+
+    def test_only_what_is_lost_is_at_stake(self, rows_of_vines: str) -> None:
+        run(rows_of_vines, "UPDATE vineyard_plant SET age = 0, title = NULL, name = 'short'")
+
+        refuse(read_preview(rows_of_vines, After("vineyard", "0001")), allow_data_loss=False)
+
+    def test_the_refusal_has_the_counts(self, rows_of_vines: str) -> None:
+        preview = read_preview(rows_of_vines, After("vineyard", "0002"))
+
+        with pytest.raises(DataAtStake) as caught:
+            refuse(preview, allow_data_loss=False)
+
+        assert caught.value.exit_code == 1
+        assert str(caught.value) == (
+            "Rows or values would be lost, and nothing was changed: "
+            "values vineyard_plant.name (text to varchar(10)): 1 value; "
+            "column vineyard_plant.age: 3 values (2 computed or the default); "
+            "column vineyard_plant.title: 1 value. "
+            "Allow it with --allow-data-loss; --backup FILE keeps a copy."
+        )
+        refuse(preview, allow_data_loss=True)
+
+    def test_rules_of_a_later_step_are_counted_before_the_first(self, applied: Applied) -> None:
+        alias = applied("pantry")
+        run(
+            alias,
+            "INSERT INTO pantry_jar (content, lid) VALUES ('jam', NULL), ('peas', NULL)",
+        )
+
+        preview = read_preview(alias, After("pantry", "0001"))
+
+        assert told(preview) == [
+            ("table", "pantry_lid", "0 rows"),
+            ("column", "pantry_jar.lid", "0 values"),
+            (
+                "misfits",
+                "pantry_jar (contents that only jam makers know, to pantry_jar_head_rows)",
+                "1 row",
+            ),
+        ]
+        with pytest.raises(DataAtStake, match="contents that only jam makers know"):
+            refuse(preview, allow_data_loss=False)
+
+    def test_what_python_code_does_is_not_known(self, rows_of_vines: str) -> None:
+        preview = read_preview(rows_of_vines, After("vineyard", "0005"))
+
+        assert preview.losses.unknown == (
+            (
+                ("vineyard", "0006_pour"),
+                (
+                    "Python code (pour_back) runs here, and what it reads, writes and locks is not "
+                    "known before."
+                ),
+            ),
+        )
+        assert preview.losses.beyond_recall == ()
+        refuse(preview, allow_data_loss=False)
+
+    def test_where_nothing_could_take_it_back_it_is_a_refusal(
+        self, rows_of_vines: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module = import_module("tests.schema.apps.vineyard.migrations.0006_pour")
+        monkeypatch.setattr(module.Migration, "atomic", False)
+        preview = read_preview(rows_of_vines, After("vineyard", "0005"))
+
+        with pytest.raises(DataAtStake, match="cannot be told, nor be taken back"):
+            refuse(preview, allow_data_loss=False)
+        refuse(preview, allow_data_loss=True)
+
+    def test_one_that_is_irreversible_inside(self, applied: Applied) -> None:
+        alias = applied("oneway")
+        preview = read_preview(alias, After("oneway", "0001"))
+
+        with pytest.raises(Irreversible, match=r"oneway\.0002_jump") as caught:
+            refuse(preview, allow_data_loss=True)
+
+        assert caught.value.exit_code == 1
+        refuse(read_preview(alias, After("oneway", "0002")), allow_data_loss=False)
+
+    def test_what_takes_too_long_to_count_is_at_stake(
+        self, applied: Applied, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alias = applied("pantry")
+        run(alias, "INSERT INTO pantry_jar (content) VALUES ('jam'); ANALYZE pantry_jar")
+        module = import_module("tests.schema.apps.pantry.migrations.0002_any_content")
+        slow = [("pantry_jar", "slow ones", "pg_sleep(60) IS NULL")]
+        monkeypatch.setattr(module.Migration, "operations", [RefuseRows(slow)])
+        monkeypatch.setattr("hodei.schema.plan.session.STATEMENT_TIMEOUT_MS", 700)
+
+        preview = read_preview(alias, After("pantry", "0001"))
+
+        assert told(preview)[-1] == (
+            "misfits",
+            "pantry_jar (slow ones)",
+            "about 1 rows in the table (counting took too long)",
+        )
+        with pytest.raises(DataAtStake):
+            refuse(preview, allow_data_loss=False)
+
+
+class TestLocks:
+    def test_a_look_keeps_nobody_waiting(
+        self, vineyard: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At the moment when all is counted, others may even change the tables."""
+        from hodei.schema.rollback import preview as module
+
+        seen = []
+        counting = module.count
+
+        def count(connection: Any, losses: Any) -> Any:
+            counted = counting(connection, losses)
+            pid = connection.connection.info.backend_pid
+            with session_on(vineyard) as session:
+                seen.extend(
+                    session.execute(
+                        "SELECT mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+                        "WHERE pid = %s AND relnamespace = 'public'::regnamespace "
+                        "AND c.relname !~ '^(django_|schema_)'",
+                        [pid],
+                    ).fetchall()
+                )
+                session.execute("ALTER TABLE vineyard_plant ADD COLUMN meanwhile int")
+            return counted
+
+        monkeypatch.setattr(module, "count", count)
+        preview = read_preview(vineyard, After("vineyard", "zero"))
+
+        assert len(preview.whole) == 4
+        assert seen == []
+
+    def test_a_look_behind_a_lock_does_not_wait_for_ever(
+        self, rows_of_vines: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("hodei.schema.plan.session.LOCK_TIMEOUT_MS", 100)
+        with session_on(rows_of_vines) as session:
+            session.execute("BEGIN; LOCK TABLE cellar_cask IN ACCESS EXCLUSIVE MODE")
+
+            preview = read_preview(rows_of_vines, After("cellar", "zero"))
+
+        (cask,) = [one for one in preview.counted if one.loss.table.name == "cellar_cask"]
+        assert cask.problem == "somebody holds a lock on it"
+        assert cask.at_stake
+
+
+def test_every_test_app_can_be_looked_at(scratch: str, install: Install) -> None:
+    """Whatever is in the migrations, the look writes nothing and fails at nothing."""
+    install("foundry", "harbour", "ledger", "orchard", "quarry", "pantry", "vineyard", "cellar")
+    migrate(scratch)
+    tables = connections[scratch].introspection.table_names()
+
+    for app in ("foundry", "harbour", "ledger", "orchard", "quarry", "pantry", "vineyard"):
+        assert read_preview(scratch, After(app, "zero")).steps
+
+    assert connections[scratch].introspection.table_names() == tables
