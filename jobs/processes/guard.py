@@ -45,6 +45,12 @@ class Guard:
         with self._mutex:
             self._ensure()
 
+    def look(self) -> None:
+        """Replace it if somebody has killed it. Called now and then while something runs."""
+        with self._mutex:
+            if self._process is not None and self._process.poll() is not None:
+                self._replace()
+
     def add_run(self, run: str) -> None:
         """Say so before it is started: what has its mark is ended with the worker."""
         self._note(f"run {run}")
@@ -86,12 +92,15 @@ class Guard:
         try:
             self._write(line)
         except OSError:
-            # Somebody has killed it. A new one is told everything.
-            self._drop()
-            try:
-                self._ensure()
-            except OSError:
-                logger.exception("the guard of a worker's commands cannot be started")
+            self._replace()
+
+    def _replace(self) -> None:
+        """A new one is told everything."""
+        self._drop()
+        try:
+            self._ensure()
+        except OSError:
+            logger.exception("the guard of a worker's commands cannot be started")
 
     def _drop(self) -> None:
         """Let it end, which it does when its stdin is closed."""

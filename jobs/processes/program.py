@@ -153,6 +153,7 @@ class Program:
             if self._handle is None and self._over_at is None and _has_ended(self._process):
                 self._over()
             sink(STDOUT, b"")
+            self._guard.look()
             if self._decide(run, grace):
                 return
 
