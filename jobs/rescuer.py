@@ -32,6 +32,8 @@ PROMOTE_SECONDS = 1.5
 RESCUE_SECONDS = 5.0
 #: The number of the lock of whoever rescues.
 RESCUE = 0x6A6F6202
+#: Seconds that the server must have been there before silent workers are believed to be gone.
+UPTIME_SECONDS = SILENCE_SECONDS
 #: Workers, and jobs, of one statement.
 MOST = 1_000
 
@@ -47,6 +49,9 @@ class Rescuer:
         # Workers that were started together do not rescue together.
         self._rescue_at = now + self._rng.uniform(0, RESCUE_SECONDS)
         self._ticker = Ticker()
+        self._session: psycopg.Connection[Any] | None = None
+        #: From when on workers that are silent are believed to be gone.
+        self._trusts_at = now
 
     def until_due(self) -> float:
         soonest = min(self._promote_at, self._rescue_at) - time.monotonic()
@@ -54,6 +59,11 @@ class Rescuer:
 
     def look(self, session: psycopg.Connection[Any]) -> None:
         now = time.monotonic()
+        if session is not self._session:
+            # Whoever lost the database may not be the only one: others are silent since then, too.
+            if self._session is not None:
+                self._trusts_at = now + SILENCE_SECONDS
+            self._session = session
         self._ticker.look(session)
         if now >= self._promote_at:
             moved, seconds = leases.promote(session), self._next_due(session)
@@ -72,7 +82,7 @@ class Rescuer:
             row = session.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [RESCUE]).fetchone()
             if row is None or not row[0]:
                 return
-            gone = self._lose_workers(session)
+            gone = self._lose_workers(session) if time.monotonic() >= self._trusts_at else []
             jobs = more = leases.rescue(session, MOST)
             while len(more) == MOST:
                 more = leases.rescue(session, MOST)
@@ -85,7 +95,12 @@ class Rescuer:
         """End the workers that vanished; with that their leases run out."""
         return session.execute(
             statement("jobs", "lose_workers"),
-            {"silence": SILENCE_SECONDS, "making": MAKING_SECONDS, "number": MOST},
+            {
+                "silence": SILENCE_SECONDS,
+                "making": MAKING_SECONDS,
+                "uptime": UPTIME_SECONDS,
+                "number": MOST,
+            },
         ).fetchall()
 
     def _record(

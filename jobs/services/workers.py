@@ -156,6 +156,8 @@ def heartbeat(worker_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> WorkerS
     """A sign of life; the first one makes a registered worker READY. Returns its state: one that is
     DRAINING or TERMINATING finishes what it runs and ends. Joins the caller's transaction.
 
+    Give one every ten seconds: after SILENCE_SECONDS without, the worker is lost.
+
     Raises WorkerNotFound, and WorkerStateConflict for one that has ended or never registered; such
     a worker must stop.
     """

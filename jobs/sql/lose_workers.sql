@@ -1,5 +1,6 @@
 -- Workers that have given no sign of life for too long are gone, with their leases. Before its first
 -- heartbeat a worker's time counts from its registration; one that is still being made has longer.
+-- While the server was away nobody could give one: after its start it waits that long, too.
 -- Locks: workers first and then their leases, as everything that ends a worker does.
 -- Index: idx_workers_state.
 WITH silent AS MATERIALIZED (
@@ -8,6 +9,7 @@ WITH silent AS MATERIALIZED (
                      'TERMINATING')
        AND coalesce(last_heartbeat, created_at) < clock_timestamp()
            - CASE state WHEN 'CREATING' THEN %(making)s ELSE %(silence)s END * interval '1 second'
+       AND pg_postmaster_start_time() < clock_timestamp() - %(uptime)s * interval '1 second'
      ORDER BY id
      LIMIT %(number)s
        FOR UPDATE SKIP LOCKED

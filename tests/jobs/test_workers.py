@@ -379,6 +379,11 @@ class TestEnd:
 
 
 class TestRescuer:
+    @pytest.fixture(autouse=True)
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As if it had been started long ago; that of the tests has not."""
+        monkeypatch.setattr("jobs.rescuer.UPTIME_SECONDS", -1.0)
+
     def look(self, session: Session) -> None:
         rescuer = Rescuer(uuid.uuid4())
         rescuer._rescue_at = 0.0
@@ -400,6 +405,38 @@ class TestRescuer:
             "SELECT payload ->> 'worker_id', payload -> 'jobs', actor FROM audit_logs "
             "WHERE event_type = 'WorkerLost'"
         ) == [(str(worker), "1", "system")]
+
+    def test_after_a_start_of_the_server_workers_have_time_to_come_back(
+        self, jobs: Jobs, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("jobs.rescuer.UPTIME_SECONDS", 10.0**8)
+        worker = make_worker(jobs, "READY")
+        silence(jobs, worker)
+
+        self.look(session)
+
+        assert state_of(jobs, worker) == "READY"
+
+    def test_after_a_lost_connection_others_have_time_to_come_back(
+        self, jobs: Jobs, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        worker = make_worker(jobs, "BUSY")
+        job = jobs.enqueue(1)
+        leases.claim(session, worker, ["default"], 1, starting=1)
+        rescuer = Rescuer(uuid.uuid4())
+        rescuer.look(session)
+        silence(jobs, worker)
+        jobs.execute("UPDATE job_leases SET expires_at = now() - interval '1 s'")
+        with connect("default", "again") as again:
+            rescuer._rescue_at = 0.0
+            rescuer.look(again)
+            assert state_of(jobs, worker) == "BUSY"
+            # Its job does not wait: the lease ran out.
+            assert jobs.place(job) == ["job_queue"]
+            rescuer._trusts_at = rescuer._rescue_at = 0.0
+            rescuer.look(again)
+
+        assert state_of(jobs, worker) == "TERMINATED"
 
     @pytest.mark.parametrize(
         ("state", "seconds", "lost"),
