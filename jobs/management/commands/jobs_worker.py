@@ -28,8 +28,8 @@ class Command(DatabaseCommand):
         "Run jobs: claim them, run each, and write down how it ended, until SIGTERM or Ctrl-C. "
         "What runs then is finished, and what has not begun goes back into the queue; a second "
         "signal stops at once, and others run again what was running. Start as many as you like, "
-        "on as many machines. Exit codes: 0 fine, 2 misuse or wrong settings, 3 the database could not "
-        "be used at the start."
+        "on as many machines. Exit codes: 0 fine, 2 misuse or wrong settings, 3 the database could "
+        "not be used at the start."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
