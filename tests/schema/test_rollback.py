@@ -64,6 +64,10 @@ def catalog(alias: str) -> Catalog:
         return read_catalog(connections[alias], "public").without(TABLE)
 
 
+def applied_of(alias: str, app: str) -> list[tuple[Any, ...]]:
+    return rows(alias, f"SELECT name FROM django_migrations WHERE app = '{app}' ORDER BY id")
+
+
 def outcomes(alias: str) -> list[tuple[str, str]]:
     """(migration, outcome) of what was undone, in that order."""
     found = [one for one in read_runs(alias) if one.direction is Direction.BACKWARD]
@@ -623,6 +627,28 @@ class TestBackup:
 
         self.restore(vineyard, path)
         assert rows(vineyard, "SELECT count(*) FROM cellar_shelf") == [(2,)]
+
+    def test_it_may_take_longer_than_a_transaction_may_idle(
+        self, vineyard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        dump, restore = _programs(connections[vineyard])
+        slow = tmp_path / "pg_dump"
+        slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep 1\nexec {dump} "$@"\n')
+        slow.chmod(0o755)
+        (tmp_path / "pg_restore").symlink_to(restore)
+        monkeypatch.setattr("hodei.schema.backup._folders", lambda _: iter([str(tmp_path)]))
+        run(
+            vineyard,
+            f"ALTER DATABASE {connections[vineyard].settings_dict['NAME']} "
+            "SET idle_in_transaction_session_timeout = '700ms'",
+        )
+        connections[vineyard].close()
+
+        MigrationService(vineyard).rollback_to(
+            "cellar", "zero", allow_data_loss=True, backup=tmp_path / "backup"
+        )
+
+        assert applied_of(vineyard, "cellar") == []
 
     def test_if_it_fails_nothing_is_touched(
         self, vineyard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

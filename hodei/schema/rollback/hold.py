@@ -95,6 +95,9 @@ class Hold:
             # Of an attempt that did not get its locks: nothing had gone, and it is old now.
             self._path.unlink()
             self.backup = None
+        with self._connection.cursor() as cursor:
+            # While pg_dump works this session is idle, and holds the locks.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         self.backup = back_up(self._connection, tables, self._path)
 
     def after(self) -> None:
