@@ -7,7 +7,7 @@ publish and relay cost at most 1.2 times what they cost with none.
 usage: python benchmarks/bench_outbox_growth.py [ROUNDS [HISTORY]]
 
 Two databases on one server take turns. The full one is made once and kept in ``.hodei/bench``: with
-10,000,000 events it needs some ten minutes and 9 GB at first; 1,000,000 are quick. Published events
+10,000,000 events that takes minutes and gigabytes, once; 1,000,000 are quick. Published events
 have random aggregates, so that every index is as large as it would be.
 """
 
