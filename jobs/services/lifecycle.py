@@ -170,7 +170,7 @@ def _give_up_unstarted_lease(cursor: Any, job_id: uuid.UUID) -> None:
     cursor.execute("SELECT FROM job_leases WHERE job_id = %s FOR UPDATE", [job_id])
     cursor.execute(
         "DELETE FROM job_leases AS l USING jobs AS j "
-        "WHERE l.job_id = %s AND j.id = l.job_id AND j.state = 'ASSIGNED'",
+        "WHERE l.job_id = %s AND j.id = l.job_id AND j.state IN ('ASSIGNED', 'SCHEDULED')",
         [job_id],
     )
 
