@@ -17,12 +17,14 @@ from tests.browser.conftest import Visit, visiting
 from tests.browser.test_admin import colours
 from tests.databases import alias_of, forget, new_database, point
 
+ALIAS = "night"
+
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.django_db(transaction=True, databases="__all__"),
+    # Not all of them: databases of other tests may be there as well, and would be flushed.
+    pytest.mark.django_db(transaction=True, databases=["default", ALIAS]),
 ]
 
-ALIAS = "night"
 SCRIPT = "<img src=x onerror='window.seen=1'><script>window.seen=1</script>"
 
 #: The contrast of every text on the page against what is behind it, where it is less than 4.5.

@@ -154,7 +154,7 @@ class TestIndexes:
         plan = Plan(
             session,
             "let_go",
-            {"destination": "default", "types": ["JOB"], "aggregates": [PARKED]},
+            {"destination": "default", "types": ["JOB"], "aggregates": [PARKED], "most": 1_000},
         )
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_held_idx"}
