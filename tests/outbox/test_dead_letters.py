@@ -111,7 +111,8 @@ class TestRequeue:
             "next_attempt_at, attempts_started - attempts_finished FROM outbox_events"
         ) == [("PENDING", False, 0, None, None, None, None, 0)]
 
-    def test_a_second_death_opens_the_same_letter(self, inside: Outbox) -> None:
+    def test_defect_3_7_a_second_death_opens_the_same_letter(self, inside: Outbox) -> None:
+        """The original ignored a second letter of the same event, and so lost it."""
         letter = die(inside, JOB, 1)
         dead_letters.requeue(letter, **BY)
         inside.drain(refusing(1))
@@ -211,7 +212,8 @@ class TestRequeueOfWhatIsGone:
 
         assert inside.drain().numbers == [1, 2]
 
-    def test_its_idempotency_key_may_be_anothers_by_now(self, inside: Outbox) -> None:
+    def test_defect_b9_its_idempotency_key_may_be_anothers_by_now(self, inside: Outbox) -> None:
+        """A key is known as long as its event is there."""
         inside.publish(JOB, 1, idempotency_key="k")
         inside.drain(refusing(1))
         letter = inside.value("SELECT id FROM outbox_dlq")

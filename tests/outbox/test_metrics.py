@@ -16,7 +16,7 @@ from outbox.metrics import OutboxCollector, RelayMetrics
 from outbox.outcomes import down, permanent, rejected
 from outbox.services import dead_letters
 from outbox.settlement import Decision, Failure
-from tests.databases import alias_of, new_database
+from tests.databases import alias_of
 from tests.outbox.conftest import Outbox
 from tests.outbox.dead import JOB, OTHER, die, in_thread, refusing
 from tests.processes import eventually
@@ -96,10 +96,10 @@ class TestCollector:
         assert found == {"a": 2, "c": 1, "(others)": 2}
 
     def test_a_database_that_cannot_be_read(self, django_db_blocker: Any) -> None:
-        with django_db_blocker.unblock(), new_database() as database, alias_of(database) as alias:
-            assert collected(alias) == {("up",): 0}
-            database["PORT"] = "1"
-        with django_db_blocker.unblock(), alias_of(database) as alias:
+        where = {"NAME": "x", "USER": "x", "PASSWORD": "", "HOST": "127.0.0.1", "PORT": "1"}
+        nobody = {"ENGINE": "django.db.backends.postgresql", **where}
+
+        with django_db_blocker.unblock(), alias_of(nobody) as alias:
             assert collected(alias) == {("up",): 0}
 
     def test_a_thread_of_a_server_leaves_no_connection(self, outbox: Outbox) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import transaction
+from django.db import connections, transaction
 
 from hodei.sessions import connect
 from hodei.sql import statement
 from outbox.conf import Retention, read
 from outbox.services import dead_letters
 from outbox.services.retention import PRUNE, Pruned, PruneRunning, prune
+from tests.databases import alias_of
 from tests.outbox.conftest import Outbox
 from tests.outbox.dead import JOB, OTHER, die, refusing, together
+from tests.pooler import pgbouncer
 
 KEEP = Retention(published_days=None, inbox_days=None, dead_letter_days=None)
 PUBLISHED = Retention(published_days=7, inbox_days=None)
@@ -228,19 +231,21 @@ class TestOneAtATime:
         assert events(outbox) == 15
         assert prune(PUBLISHED).events == 15
 
-    def test_behind_a_pooler_the_lock_is_each_batchs(
-        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As if the server's session were another one at each statement."""
-        monkeypatch.setattr("outbox.services.retention.is_pooled", lambda session: True)
+    def test_behind_a_pooler_the_lock_is_each_batchs(self, outbox: Outbox, tmp_path: Path) -> None:
+        """One of a session would stay with the pooler's, for ever."""
         history(outbox, 20, days=8)
+        info = connections["default"].connection.info
+        found = {"NAME": info.dbname, "USER": info.user, "PASSWORD": info.password}
+        database = {**found, "HOST": info.host, "PORT": str(info.port)}
+        database["ENGINE"] = "django.db.backends.postgresql"
+        with pgbouncer(database, "transaction", tmp_path) as through, alias_of(through) as alias:
+            assert prune(PUBLISHED, batch=5, using=alias).events == 20
 
-        assert prune(PUBLISHED, batch=5).events == 20
-
-        with connect("default", "another") as other:
-            other.execute("SELECT pg_advisory_lock(%s, 0)", [PRUNE])
-            with pytest.raises(PruneRunning):
-                prune(PUBLISHED)
+            assert outbox.value("SELECT count(*) FROM pg_locks WHERE classid = %s", [PRUNE]) == 0
+            with connect("default", "another") as other:
+                other.execute("SELECT pg_advisory_lock(%s, 0)", [PRUNE])
+                with pytest.raises(PruneRunning):
+                    prune(PUBLISHED, using=alias)
 
 
 class TestSettings:
