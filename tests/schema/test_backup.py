@@ -168,7 +168,9 @@ class TestFailures:
         dump, restore = _programs(tables)
         folder = tmp_path / "bin"
         folder.mkdir()
-        lying = f'#!/bin/sh\n[ "$1" = --version ] && exec {dump} "$1"\nexec {dump} -Fc -t other\n'
+        lying = (
+            f'#!/bin/sh\n[ "$1" = --version ] && exec "{dump}" "$1"\nexec "{dump}" -Fc -t other\n'
+        )
         (folder / "pg_dump").write_text(lying)
         (folder / "pg_dump").chmod(0o755)
         (folder / "pg_restore").symlink_to(restore)

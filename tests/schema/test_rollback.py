@@ -633,7 +633,7 @@ class TestBackup:
     ) -> None:
         dump, restore = _programs(connections[vineyard])
         slow = tmp_path / "pg_dump"
-        slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep 1\nexec {dump} "$@"\n')
+        slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep 1\nexec "{dump}" "$@"\n')
         slow.chmod(0o755)
         (tmp_path / "pg_restore").symlink_to(restore)
         monkeypatch.setattr("hodei.schema.backup._folders", lambda _: iter([str(tmp_path)]))
