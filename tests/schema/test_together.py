@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
-import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,7 +14,7 @@ import pytest
 
 from hodei.schema.history import INTERRUPTED
 from tests.databases import new_database
-from tests.processes import eventually
+from tests.pooler import pgbouncer
 from tests.schema.conftest import run_forks
 from tests.schema.forks import KILLED
 
@@ -183,36 +179,9 @@ class TestPooler:
         self, request: pytest.FixtureRequest, databases: Databases, tmp_path: Path
     ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         """One database, directly and through the pooler."""
-        program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-        if program is None:
-            if "pgbouncer" in os.environ.get("HODEI_REQUIRE", ""):
-                pytest.fail("HODEI_REQUIRE names pgbouncer, and it is not installed.")
-            pytest.skip("pgbouncer is not installed")
         (database,) = databases(1)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        users = tmp_path / "users.txt"
-        users.write_text(f'"{database["USER"]}" "{database["PASSWORD"]}"\n', encoding="utf-8")
-        settings = tmp_path / "pgbouncer.ini"
-        # It does not run as root; who it runs as then must be able to read its files.
-        account = f"user = {reader_of(database['HOST'])}\n" if os.getuid() == 0 else ""
-        for path in (tmp_path, *tmp_path.parents[:2]):
-            path.chmod(0o755)
-        settings.write_text(
-            f"[databases]\n* = host={database['HOST']} port={database['PORT']}\n[pgbouncer]\n"
-            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-            f"auth_type = trust\nauth_file = {users}\npool_mode = {request.param}\n{account}",
-            encoding="utf-8",
-        )
-        process = subprocess.Popen([program, "-q", str(settings)], stderr=subprocess.DEVNULL)
-        through = {**database, "HOST": "127.0.0.1", "PORT": str(port)}
-        try:
-            assert eventually(lambda: answers(through))
+        with pgbouncer(database, request.param, tmp_path) as through:
             yield database, through
-        finally:
-            process.terminate()
-            process.wait(30)
 
     def test_they_run_one_after_another_and_leave_nothing_behind(
         self, pooled: tuple[dict[str, Any], dict[str, Any]], forks: Forks
@@ -242,16 +211,3 @@ class TestPooler:
                     "SELECT current_setting('lock_timeout'), current_setting('statement_timeout')"
                 )
                 assert found.fetchone() == ("0", "0")
-
-
-def answers(database: dict[str, Any]) -> bool:
-    try:
-        with session(database) as connection:
-            return connection.execute("SELECT 1").fetchone() == (1,)
-    except psycopg.OperationalError:
-        return False
-
-
-def reader_of(host: str) -> str:
-    """An account, other than root's, that may connect there: to a socket, its folder's owner."""
-    return Path(host).owner() if host.startswith("/") else "nobody"
