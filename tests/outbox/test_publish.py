@@ -297,7 +297,7 @@ class TestOrder:
     """Two who publish for one aggregate: who commits first has the lower number."""
 
     @pytest.mark.parametrize("how", ["one", "many", "one and many"])
-    def test_numbers_are_in_the_order_of_commits(self, outbox: Outbox, how: str) -> None:
+    def test_defect_b2_numbers_are_in_the_order_of_commits(self, outbox: Outbox, how: str) -> None:
         first_has_published, second_is_waiting = threading.Event(), threading.Event()
         pids: list[int] = []
 

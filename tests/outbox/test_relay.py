@@ -59,7 +59,7 @@ def running(relay: Relay) -> Iterator[threading.Thread]:
 
 
 class TestDelivery:
-    def test_delivers_in_order_and_writes_it_down(self, outbox: Outbox) -> None:
+    def test_defect_b3_delivers_in_order_and_writes_it_down(self, outbox: Outbox) -> None:
         outbox.publish(JOB, *range(300))
 
         recorder = outbox.drain()
@@ -187,7 +187,9 @@ class TestRejected:
         seconds = outbox.value("SELECT extract(epoch FROM retry_at - now()) FROM outbox_keys")
         assert 3500 < seconds <= 3600
 
-    def test_with_its_last_attempt_it_becomes_a_dead_letter(self, outbox: Outbox) -> None:
+    def test_defect_b5_with_its_last_attempt_it_becomes_a_dead_letter_once(
+        self, outbox: Outbox
+    ) -> None:
         outbox.publish(JOB, 1)
         destination = Destination(name="default", publisher="unused", max_attempts=2)
         judge = failing(rejected("http_422", "no"), 1)
@@ -200,6 +202,8 @@ class TestRejected:
         assert outbox.rows("SELECT error_class, error_message, retry_count FROM outbox_dlq") == [
             ("http_422", "no", 2)
         ]
+        assert outbox.drain(judge, destination=destination).numbers == []
+        assert outbox.value("SELECT count(*) FROM outbox_dlq") == 1
 
 
 class TestDeath:
