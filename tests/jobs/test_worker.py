@@ -150,6 +150,9 @@ class TestStop:
         with running(worker):
             assert executors.began.wait(10)
             worker.stop.set()
+            # It gives them back while the one still runs, and before that may end.
+            returned = "SELECT count(*) FROM jobs WHERE state = 'PENDING' AND attempts = 0"
+            assert eventually(lambda: jobs.value(returned) == 4)
 
         assert jobs.rows("SELECT state, attempts, count(*) FROM jobs GROUP BY 1, 2 ORDER BY 1") == [
             ("PENDING", 0, 4),
