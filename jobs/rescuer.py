@@ -41,13 +41,15 @@ MOST = 1_000
 class Rescuer:
     """``look`` does what is due; ``until_due`` says when that is."""
 
-    def __init__(self, worker: uuid.UUID, rng: Random | None = None) -> None:
+    def __init__(
+        self, worker: uuid.UUID, rng: Random | None = None, *, at_once: bool = False
+    ) -> None:
         self._worker = worker
         self._rng = rng or Random()  # noqa: S311  (to spread load, not to hide anything)
         now = time.monotonic()
         self._promote_at = now
-        # Workers that were started together do not rescue together.
-        self._rescue_at = now + self._rng.uniform(0, RESCUE_SECONDS)
+        # Workers that were started together do not rescue together; one that soon ends cannot wait.
+        self._rescue_at = now if at_once else now + self._rng.uniform(0, RESCUE_SECONDS)
         self._ticker = Ticker()
         self._session: psycopg.Connection[Any] | None = None
         #: From when on workers that are silent are believed to be gone.

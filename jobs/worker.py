@@ -90,7 +90,7 @@ class Worker:
             ended=self.stop.set,
         )
         self._deadlines = Deadlines(self._held, self._end_run)
-        self._rescuer = Rescuer(self.id)
+        self._rescuer = Rescuer(self.id, at_once=options.drain)
         self._marks: dict[str, leases.Mark] = {}
         self._whole_at = 0.0
         self._queues: tuple[str, ...] = options.queues

@@ -213,3 +213,14 @@ class TestTwoAtOnce:
         assert sorted(type(one).__name__ for one in told) == ["JobStateConflict", "NoneType"]
         assert jobs.place(job) == ["job_queue"]
         assert jobs.value("SELECT count(*) FROM audit_logs") == 1
+
+
+class TestDrain:
+    def test_it_runs_what_a_dead_worker_held_however_soon_it_ends(
+        self, jobs: Jobs, session: Any
+    ) -> None:
+        job = jobs.enqueue(7)
+        leases.claim(session, uuid.uuid4(), ["default"], 1, starting=1, seconds=0.0)
+
+        assert jobs.drain() == [7]
+        assert jobs.state(job) == "SUCCEEDED"
