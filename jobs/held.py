@@ -22,12 +22,14 @@ WEIGHT = 0.1
 
 class Held:
     """``ready`` jobs have begun as far as the database knows, and wait for a slot; ``waiting`` ones
-    have not. ``running`` are in a slot."""
+    have not. ``taken`` ones have a slot that does not run them yet, ``running`` ones are run."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self._ready: deque[tuple[float, Claimed]] = deque()
         self._waiting: deque[tuple[float, Claimed]] = deque()
+        #: By the epoch of their lease.
+        self._taken: dict[int, Claimed] = {}
         self._running: dict[uuid.UUID, Run] = {}
         #: Runs that were given up when their time was over, by the identity of the object: another
         #: run of the same job may have begun.
@@ -43,7 +45,10 @@ class Held:
 
     def __len__(self) -> int:
         with self._mutex:
-            return len(self._ready) + len(self._waiting) + len(self._running)
+            return self._number()
+
+    def _number(self) -> int:
+        return len(self._ready) + len(self._waiting) + len(self._taken) + len(self._running)
 
     def ahead(self) -> int:
         """How many jobs to hold beyond those that run."""
@@ -56,7 +61,7 @@ class Held:
             if not slots:
                 return 0
             most = slots + self.ahead()
-            held = len(self._ready) + len(self._waiting) + len(self._running)
+            held = self._number()
             # Not one by one: a claim of many costs little more than a claim of one.
             return most - held if held <= max(most // 2, slots - 1) else 0
 
@@ -67,7 +72,7 @@ class Held:
             if not slots:
                 return 0
             soon = slots + min(int(slots * BEGUN_SECONDS / self._mean), MOST_AHEAD)
-            return max(soon - len(self._ready) - len(self._running), 0)
+            return max(soon - len(self._ready) - len(self._taken) - len(self._running), 0)
 
     def put(self, jobs: Sequence[Claimed]) -> None:
         now = time.monotonic()
@@ -101,6 +106,7 @@ class Held:
                 self.room.set()
                 self._something.wait()
             job = self._ready.popleft()[1]
+            self._taken[job.epoch] = job
             if len(self._ready) <= self.slots:
                 self.room.set()
             return job
@@ -111,6 +117,7 @@ class Held:
 
     def begin(self, run: Run) -> None:
         with self._mutex:
+            self._taken.pop(run.job.epoch, None)
             self._running[run.id] = run
 
     def overdue(self) -> list[Run]:
@@ -131,6 +138,7 @@ class Held:
 
     def done(self, run: Run, seconds: float) -> None:
         with self._mutex:
+            self._taken.pop(run.job.epoch, None)
             if self._overdue.pop(id(run), None) is None:
                 self._running.pop(run.id, None)
             self._mean += (max(seconds, 1e-6) - self._mean) * WEIGHT
@@ -140,6 +148,7 @@ class Held:
     def leases(self) -> list[tuple[uuid.UUID, int]]:
         with self._mutex:
             jobs = [job for _, job in (*self._ready, *self._waiting)]
+            jobs += self._taken.values()
             jobs += [run.job for run in self._running.values()]
         return [(job.id, job.epoch) for job in jobs]
 

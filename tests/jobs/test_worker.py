@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from jobs import worker as worker_module
 from jobs.services import lifecycle
 from jobs.worker import Worker
 from tests.jobs import executors
@@ -59,6 +60,28 @@ class TestDrain:
 
     def test_of_nothing_ends_at_once(self, jobs: Jobs) -> None:
         assert jobs.drain() == []
+
+    def test_a_job_between_the_line_and_its_slot_is_waited_for(
+        self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks = threading.Semaphore(0)
+        real_claim, real_executor_of = Worker._claim, worker_module.executor_of
+
+        def claim(worker: Worker, session: Any) -> int:
+            found = real_claim(worker, session)
+            looks.release()
+            return found
+
+        def executor_of(spec: Any) -> Any:
+            for _ in range(4):  # the slot is as slow as several looks for work
+                assert looks.acquire(timeout=10), "the worker ended while a slot had a job"
+            return real_executor_of(spec)
+
+        monkeypatch.setattr(Worker, "_claim", claim)
+        monkeypatch.setattr(worker_module, "executor_of", executor_of)
+        jobs.enqueue(1, "fail", retry_in=0.0, max_attempts=2)
+
+        assert jobs.drain(longest_poll=0.02) == [1, 1]
 
     def test_of_some_queues_leaves_the_others(self, jobs: Jobs) -> None:
         jobs.enqueue(1, queue="a")
