@@ -5,6 +5,7 @@ Like every benchmark's, on the embedded PostgreSQL, in ``.hodei/bench``, with it
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -27,27 +28,36 @@ SETTINGS = (
 
 
 @contextmanager
-def migrated(name: str, outbox: dict[str, Any] | None = None) -> Iterator[str]:
-    """Start the server, make the database anew, set Django up on it; gives its URL."""
+def server() -> Iterator[Any]:
+    """The embedded PostgreSQL, for the time of the block."""
     from hodei.db.embedded.binaries import default  # noqa: PLC0415
     from hodei.db.embedded.location import locate  # noqa: PLC0415
     from hodei.db.embedded.server import Server  # noqa: PLC0415
 
-    server = Server(locate(CACHE), default())
-    server.start()
+    one = Server(locate(CACHE), default())
+    one.start()
     try:
-        recreate(server.url("postgres"), name)
-        set_up(server.url(name), outbox)
+        yield one
+    finally:
+        one.stop()
+
+
+@contextmanager
+def migrated(name: str, outbox: dict[str, Any] | None = None, **settings: Any) -> Iterator[str]:
+    """Start the server, make the database anew, set Django up on it; gives its URL. ``settings``
+    are Django's, also for the processes that this one starts."""
+    with server() as one:
+        recreate(one.url("postgres"), name)
+        os.environ["BENCH_SETTINGS"] = json.dumps(settings)
+        set_up(one.url(name), outbox)
         from django.core.management import call_command  # noqa: PLC0415
         from django.db import connections  # noqa: PLC0415
 
         call_command("migrate", verbosity=0)
         # One connection is used by a benchmark for as long as it runs, like a worker's.
         connections["default"].close()
-        yield server.url(name)
+        yield one.url(name)
         connections.close_all()
-    finally:
-        server.stop()
 
 
 def recreate(admin: str, name: str) -> None:
@@ -59,7 +69,10 @@ def recreate(admin: str, name: str) -> None:
 
 
 def set_up(url: str, outbox: dict[str, Any] | None = None) -> None:
-    """Let Django use that database; also for the processes that this one starts."""
+    """Let Django use that database; also for the processes that this one starts.
+
+    BENCH_SETTINGS has further settings, as JSON.
+    """
     os.environ["DATABASE_URL"] = url
     os.environ["DJANGO_SETTINGS_MODULE"] = "hodei.settings"
     os.environ.setdefault("LOG_LEVEL", "ERROR")
@@ -71,6 +84,8 @@ def set_up(url: str, outbox: dict[str, Any] | None = None) -> None:
 
     if outbox is not None:
         settings.HODEI_OUTBOX = outbox
+    for key, value in json.loads(os.environ.get("BENCH_SETTINGS", "{}")).items():
+        setattr(settings, key, value)
     django.setup()
 
 

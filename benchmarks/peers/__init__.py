@@ -1,4 +1,4 @@
-"""Other outboxes for Django, each in a virtual environment of its own, to compare with.
+"""Systems of others to compare with, each in an environment of its own.
 
 A peer is installed by the benchmark that uses it, once, into ``.hodei/bench/peers``. One that
 cannot be installed or run is reported with the reason.
@@ -17,7 +17,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".hodei" / "bench" / "peers"
-INSTALL_SECONDS, RUN_SECONDS = 300, 120
+INSTALL_SECONDS, RUN_SECONDS = 300, 240
 
 
 class PeerMissing(Exception):  # noqa: N818  (it reads as the fact it states)
@@ -32,26 +32,54 @@ class Peer:
     version: str
     script: str
     oldest_python: tuple[int, int] = (3, 11)
+    beside: tuple[str, ...] = ("django>=5.2,<6.1", "psycopg[binary,pool]")
+    extras: str = ""
 
-    def install(self) -> Path:
-        """Return its interpreter. Raises PeerMissing."""
-        folder = CACHE / f"{self.package}-{self.version}"
-        interpreter = folder / "bin" / "python"
-        if (folder / "complete").exists():
+    @property
+    def folder(self) -> Path:
+        return CACHE / f"{self.package}-{self.version}"
+
+    def install(self) -> str:
+        """Return the interpreter that has it. Raises PeerMissing."""
+        interpreter = str(self.folder / "bin" / "python")
+        if (self.folder / "complete").exists():
             return interpreter
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         base = newer_python(self.oldest_python)
-        wanted = (f"{self.package}=={self.version}", "django>=5.2,<6.1", "psycopg[binary,pool]")
-        run(base, "-m", "venv", str(folder))
-        run(str(interpreter), "-m", "pip", "install", "--quiet", *wanted)
-        (folder / "complete").touch()
+        wanted = (f"{self.package}{self.extras}=={self.version}", *self.beside)
+        run(base, "-m", "venv", str(self.folder))
+        run(interpreter, "-m", "pip", "install", "--quiet", *wanted)
+        (self.folder / "complete").touch()
         return interpreter
 
     def measure(self, url: str, *words: str | int) -> dict[str, Any]:
         """Run its script on that database; returns what it printed last. Raises PeerMissing."""
-        said = run(str(self.install()), str(HERE / self.script), url, *map(str, words))
-        found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+        said = run(self.install(), str(HERE / self.script), url, *map(str, words))
+        try:
+            found: dict[str, Any] = json.loads(said.strip().splitlines()[-1])
+        except (IndexError, ValueError) as error:
+            raise PeerMissing(f"It printed no result but {said[-200:]!r}.") from error
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class NodePeer(Peer):
+    """The same of npm: ``beside`` is what is installed beside it."""
+
+    def install(self) -> str:
+        node, npm = shutil.which("node"), shutil.which("npm")
+        if node is None or npm is None:
+            raise PeerMissing("It needs node and npm, and they were not found.")
+        if not (self.folder / "complete").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            wanted = (f"{self.package}@{self.version}", *self.beside)
+            words = ("install", "--no-audit", "--no-fund", "--silent", "--prefix")
+            run(npm, *words, str(self.folder), *wanted)
+            (self.folder / "complete").touch()
+        # Its script stands elsewhere than its packages.
+        os.environ["NODE_PATH"] = str(self.folder / "node_modules")
+        return node
 
 
 def newer_python(oldest: tuple[int, int]) -> str:
@@ -69,7 +97,7 @@ def newer_python(oldest: tuple[int, int]) -> str:
 
 
 def run(*words: str) -> str:
-    seconds = INSTALL_SECONDS if "pip" in words else RUN_SECONDS
+    seconds = INSTALL_SECONDS if "install" in words else RUN_SECONDS
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -82,6 +110,7 @@ def run(*words: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PeerMissing(f"{words[0]}: {error}") from error
     if done.returncode:
-        told = (done.stderr or done.stdout).strip().splitlines()
-        raise PeerMissing(told[-1] if told else f"{words[0]} ended with {done.returncode}")
+        told = [line.strip(" ^~") for line in (done.stderr or done.stdout).splitlines()]
+        words_said = " / ".join([line for line in told if line][-2:])
+        raise PeerMissing(words_said or f"{words[0]} ended with {done.returncode}")
     return done.stdout

@@ -70,3 +70,30 @@ def test_every_repair_names_a_migration_that_exists() -> None:
 
     for app, name in re.findall(r"`(jobs|outbox|sagas)\.(\d{4}_\w+)`", text):
         assert (ROOT / app / "migrations" / f"{name}.py").exists()
+
+
+def test_every_benchmark_is_listed_and_can_be_read() -> None:
+    folder = ROOT / "benchmarks"
+    names = sorted(path.stem for path in folder.glob("bench_*.py"))
+    readme = (folder / "README.md").read_text()
+    code = f"import run, {', '.join(names)}; print(*sorted(run.BENCHMARKS))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+    assert [f"bench_{name}" for name in done.stdout.split()] == names, done.stderr
+    assert [name for name in names if f"`{name}.py`" not in readme] == []
+
+
+def test_every_script_of_a_peer_exists() -> None:
+    folder = ROOT / "benchmarks"
+    code = "from peers.queues import ALL; print(*(peer.script for peer in ALL.values()))"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True
+    )
+
+    scripts = done.stdout.split()
+    assert len(scripts) == 9
+    assert [name for name in scripts if not (folder / "peers" / name).exists()] == []

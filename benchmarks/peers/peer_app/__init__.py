@@ -1,0 +1,1 @@
+"""The tasks that other job queues run."""
