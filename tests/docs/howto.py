@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import override_settings
@@ -67,7 +68,8 @@ def follow(page: Path, folder: Path) -> int:
         if block.is_settings:
             exec(compile(block.text, str(page), "exec"), settings)
     given = {name: value for name, value in settings.items() if name.isupper()}
-    with override_settings(**given), modules_of(folder):
+    # To set TASKS makes the executor forget functions; those of another page have the same names.
+    with override_settings(**{"TASKS": django_settings.TASKS, **given}), modules_of(folder):
         return _follow(page, found, folder)
 
 
