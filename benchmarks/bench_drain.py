@@ -33,6 +33,7 @@ from jobs_load import (  # noqa: E402
     TASK_SPEC,
     arguments,
     calm,
+    check_record,
     empty,
     executors,
     fill,
@@ -208,7 +209,10 @@ def drained(
             ours.hear()
             return time.perf_counter() - started
 
-    return on_our_tables(jobs, drain, spec)
+    rate = on_our_tables(jobs, drain, spec)
+    if settings == ON_RECORD:
+        check_record(jobs)
+    return rate
 
 
 def check(jobs: int, count: str) -> None:

@@ -27,6 +27,7 @@ from jobs_load import (  # noqa: E402
     SPEC_TEXT,
     arguments,
     calm,
+    check_record,
     empty,
     executors,
     fill,
@@ -64,6 +65,7 @@ def main(rounds: int, single: int, jobs: int, peers: list[str]) -> None:
 def recorded() -> AbstractContextManager[Any]:
     from django.test import override_settings  # noqa: PLC0415
 
+    execute("TRUNCATE audit_logs, outbox_events")
     return override_settings(**ON_RECORD)
 
 

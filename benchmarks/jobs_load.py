@@ -89,6 +89,13 @@ def has_record() -> bool:
     return find_spec("jobs.conf") is not None
 
 
+def check_record(jobs: int) -> None:
+    """End the benchmark unless each job has left an event and an audit record at least."""
+    for table in ("audit_logs", "outbox_events"):
+        if (found := execute(f"SELECT count(*) FROM {table}")) < jobs:
+            raise SystemExit(f"{table} has {found} rows after {jobs} jobs: it was not on record.")
+
+
 # --- the command line -----------------------------------------------------------------------------
 
 
