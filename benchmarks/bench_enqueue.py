@@ -94,7 +94,10 @@ def one_by_one(
             with within():
                 started = time.perf_counter()
                 action()
-                return jobs / (time.perf_counter() - started)
+                took = time.perf_counter() - started
+            if within is recorded:
+                check_record(jobs)
+            return jobs / took
 
         return measured
 
@@ -162,6 +165,8 @@ def together(
                 took = time.perf_counter() - started
             if execute("SELECT count(*) FROM job_queue") != jobs:
                 raise SystemExit("Not every job was stored.")
+            if within is recorded:
+                check_record(jobs)
             return jobs / took
 
         return measured
