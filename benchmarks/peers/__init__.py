@@ -18,6 +18,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".hodei" / "bench" / "peers"
 INSTALL_SECONDS, RUN_SECONDS = 300, 240
+#: Characters of a reason, at most.
+REASON = 300
 
 
 class PeerMissing(Exception):  # noqa: N818  (it reads as the fact it states)
@@ -111,6 +113,6 @@ def run(*words: str) -> str:
         raise PeerMissing(f"{words[0]}: {error}") from error
     if done.returncode:
         told = [line.strip(" ^~") for line in (done.stderr or done.stdout).splitlines()]
-        words_said = " / ".join([line for line in told if line][-2:])
-        raise PeerMissing(words_said or f"{words[0]} ended with {done.returncode}")
+        said = " / ".join([line for line in told if line][-2:])
+        raise PeerMissing(said[-REASON:] or f"{words[0]} ended with {done.returncode}")
     return done.stdout
