@@ -2,7 +2,7 @@
 
     with atomic(using):
         lock_tables(connection, tables)        # nobody writes from here on; pg_dump can still read
-        counts = count_rows(connection, tables)
+        contents = contents_of(connection, tables)
 
 Tables are named without their schema, and are those that the connection's search_path finds; or in
 quotes, with it (``"other"."table"``).
@@ -84,14 +84,27 @@ def lock_tables(
             raise TablesBusy(sessions_in(cursor, tables, against=mode)) from error
 
 
-def count_rows(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str, int]:
-    """How many rows each table has, counted: an estimate may say zero where there are some."""
-    counts = {}
+class Content(NamedTuple):
+    """What a table holds. Two are equal where no row was written, changed or deleted between."""
+
+    #: Counted: an estimate may say zero where there are some.
+    rows: int
+    #: Of the transactions that have written these rows: each one that commits leaves another mark.
+    mark: int
+
+
+def contents_of(connection: DatabaseWrapper, tables: Collection[str]) -> dict[str, Content]:
+    """Read each table once. A table that was only rewritten (VACUUM FULL) holds the same."""
+    contents = {}
     with connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(f"SELECT count(*) FROM {identifier(table)}")
-            (counts[table],) = cursor.fetchone()
-    return counts
+            cursor.execute(
+                "SELECT count(*), coalesce(sum(hashtextextended(xmin::text, 0)), 0)::numeric "
+                f"FROM {identifier(table)}"
+            )
+            rows, mark = cursor.fetchone()
+            contents[table] = Content(rows, int(mark))
+    return contents
 
 
 def sessions_in(
@@ -109,10 +122,13 @@ def sessions_in(
     cursor.execute(
         f"""
         SELECT activity.pid, coalesce(activity.usename, ''), activity.application_name,
-               coalesce(host(activity.client_addr), 'a local socket'),
+               CASE WHEN activity.backend_type IS NULL THEN 'an address that is not shown'
+                    ELSE coalesce(host(activity.client_addr), 'a local socket') END,
                coalesce(activity.state, ''), activity.xact_start, left(activity.query, 500)
           FROM pg_stat_activity activity
-         WHERE activity.pid <> pg_backend_pid() AND activity.backend_type = 'client backend'
+         WHERE activity.pid <> pg_backend_pid() AND activity.usesysid IS NOT NULL
+           -- Of a session of another role, one that may not read all statistics sees no type.
+           AND coalesce(activity.backend_type, 'client backend') = 'client backend'
            AND EXISTS (
                SELECT FROM pg_locks held
                 WHERE held.pid = activity.pid AND held.locktype = 'relation'

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from hodei.schema.backup import BackupFailed
 from hodei.schema.catalog.inspection import read_catalog
 from hodei.schema.history import read_runs
 from hodei.schema.replay.sessions import never_kept, private_connection
+from hodei.schema.reset import guards
 from hodei.schema.reset.choice import AppsNotChosen
 from hodei.schema.reset.guards import (
     ResetNotAllowed,
@@ -781,6 +783,66 @@ class TestRows:
         assert not Path("none.dump").exists()
         assert len(outcomes(depot, "depot")) == 3, "nothing was attempted"
 
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE depot_shelf SET label = 'late' WHERE id = 2",
+            "DELETE FROM depot_shelf WHERE id = 2; INSERT INTO depot_shelf VALUES (2, 'late')",
+        ],
+    )
+    def test_other_rows_of_the_same_number_are_named_too(self, depot: str, sql: str) -> None:
+        plan = MigrationService(depot).plan_reset()
+        with session(depot) as other:
+            other.execute(sql)
+
+        with unchanged(depot), pytest.raises(RowsChanged) as caught:
+            MigrationService(depot).reset(plan, confirm=plan.database, backup=Path("none.dump"))
+
+        assert caught.value.counts == {"depot_shelf": (2, 2)}
+        assert "depot_shelf has 2 as before, and not the same ones" in str(caught.value)
+        assert not Path("none.dump").exists()
+
+    @pytest.mark.parametrize(
+        "level",
+        [psycopg.IsolationLevel.READ_COMMITTED, psycopg.IsolationLevel.REPEATABLE_READ],
+        ids=str,
+    )
+    def test_a_writer_that_ends_while_its_lock_is_waited_for(
+        self,
+        depot: str,
+        settings: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        level: psycopg.IsolationLevel,
+    ) -> None:
+        """Also where the connection's transactions would see only what was there at their start."""
+        settings.HODEI_SCHEMA_LOCK_TIMEOUT = 30
+        monkeypatch.setitem(connections[depot].settings_dict, "OPTIONS", {"isolation_level": level})
+        connections[depot].close()
+        plan = MigrationService(depot).plan_reset()
+        with session(depot) as writer, session(depot) as watcher, ThreadPoolExecutor(1) as pool:
+            writer.execute("BEGIN; UPDATE depot_crate SET name = 'late'")
+
+            def commit() -> bool:
+                waited = eventually(
+                    lambda: (
+                        watcher.execute(
+                            "SELECT FROM pg_locks WHERE NOT granted AND relation = "
+                            "'depot_crate'::regclass AND mode = 'ExclusiveLock'"
+                        ).fetchall()
+                        != []
+                    )
+                )
+                writer.execute("COMMIT")
+                return waited
+
+            committed = pool.submit(commit)
+            with pytest.raises(RowsChanged) as caught:
+                MigrationService(depot).reset(plan, confirm=plan.database, backup=None)
+            assert committed.result()
+
+        assert caught.value.counts == {"depot_crate": (1, 1)}
+        assert content(depot)["depot_crate"] != []
+
     def test_a_schema_that_has_changed_is_looked_at_again(self, depot: str) -> None:
         plan = MigrationService(depot).plan_reset()
         migrate(depot, "depot", "0002")
@@ -929,6 +991,87 @@ class TestSessions:
             assert "ended pid" in reset(alias, "errand", terminate=True)
             with pytest.raises(psycopg.OperationalError):
                 other.execute("SELECT 1")
+
+
+class TestSessionsNotEnded:
+    """Whoever is in the way and does not end: nothing is dropped."""
+
+    @pytest.fixture
+    def owner(
+        self,
+        database: dict[str, Any],
+        point_alias: Callable[..., str],
+        allowed: None,
+        install: Install,
+    ) -> Iterator[str]:
+        """The app depot in a database whose role owns it, and may end nobody else's session."""
+        role = f"{database['NAME']}_owner"
+        alias = point_alias(database)
+        execute(
+            alias,
+            f"CREATE ROLE {role}; ALTER SCHEMA public OWNER TO {role}; "
+            f"GRANT CREATE ON DATABASE {database['NAME']} TO {role}",
+        )
+        try:
+            point_alias(database, OPTIONS={"assume_role": role})
+            install("depot")
+            migrate(alias)
+            yield alias
+        finally:
+            point_alias(database)
+            execute(alias, f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+
+    def test_that_of_a_role_that_one_may_not_end(self, owner: str) -> None:
+        with session(owner, application_name="theirs") as other:
+            pid = other.info.backend_pid
+            other.execute("BEGIN; SELECT * FROM depot_crate")
+            with unchanged(owner), pytest.raises(CommandError) as caught:
+                reset(owner, terminate=True)
+            assert other.execute("SELECT count(*) FROM depot_crate").fetchone() == (1,)
+
+        assert caught.value.returncode == 3
+        told = str(caught.value)
+        assert 'could not be ended ("permission denied to terminate process' in told
+        assert "so nothing was changed" in told
+        assert f"pid {pid} (theirs, " in told
+        assert "pg_signal_backend" in told
+        assert {outcome for *_, outcome in outcomes(owner, "depot")} == {"ok"}
+
+    def test_one_that_the_server_does_not_end_in_time(
+        self, depot: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(guards, "_END_WAIT_MS", 100)
+        with session(depot, application_name="stuck") as other:
+            pid = other.info.backend_pid
+            other.execute("BEGIN; SELECT * FROM depot_crate")
+            with (
+                halted(pid),
+                unchanged(depot),
+                pytest.raises(CommandError) as caught,
+            ):
+                reset(depot, terminate=True)
+            with pytest.raises(psycopg.OperationalError):
+                other.execute("SELECT 1")
+
+        assert caught.value.returncode == 3
+        assert "did not end in time, so nothing was changed" in str(caught.value)
+        assert f"pid {pid} (stuck, " in str(caught.value)
+        assert len(outcomes(depot, "depot")) == 3, "nothing was attempted"
+
+
+@contextmanager
+def halted(pid: int) -> Iterator[None]:
+    """The server's process does nothing at all inside the block."""
+    found = subprocess.run(
+        ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    if "postgres" not in found.stdout:
+        pytest.skip("the server's processes are not on this machine")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class TestFailure:

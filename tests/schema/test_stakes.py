@@ -7,7 +7,7 @@ import pytest
 from django.db import connections
 from django.db.transaction import atomic
 
-from hodei.schema.stakes import TablesBusy, count_rows, lock_tables, sessions_in
+from hodei.schema.stakes import TablesBusy, contents_of, lock_tables, sessions_in
 
 
 @pytest.fixture
@@ -61,8 +61,44 @@ class TestLockTables:
         lock_tables(connections[tables], [])
 
 
-def test_rows_are_counted(tables: str) -> None:
-    assert count_rows(connections[tables], ["plain", "Odd name"]) == {"plain": 3, "Odd name": 0}
+class TestContents:
+    def test_rows_are_counted(self, tables: str) -> None:
+        found = contents_of(connections[tables], ["plain", "Odd name"])
+
+        assert {table: content.rows for table, content in found.items()} == {
+            "plain": 3,
+            "Odd name": 0,
+        }
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE plain SET id = id",
+            "INSERT INTO plain VALUES (4)",
+            "DELETE FROM plain WHERE id = 1",
+            "DELETE FROM plain WHERE id = 1; INSERT INTO plain VALUES (1)",
+            "TRUNCATE plain; INSERT INTO plain SELECT generate_series(1, 3)",
+        ],
+    )
+    def test_whatever_is_written_makes_another_one(self, tables: str, other: Any, sql: str) -> None:
+        before = contents_of(connections[tables], ["plain"])
+        other.execute(sql)
+
+        assert contents_of(connections[tables], ["plain"]) != before
+
+    def test_what_is_not_kept_and_what_is_only_moved_does_not(
+        self, tables: str, other: Any
+    ) -> None:
+        other.execute(
+            "INSERT INTO plain SELECT generate_series(4, 9); DELETE FROM plain WHERE id = 2"
+        )
+        before = contents_of(connections[tables], ["plain"])
+        other.execute("BEGIN; UPDATE plain SET id = 0; ROLLBACK")
+        other.execute("BEGIN; SELECT FROM plain FOR UPDATE; COMMIT")
+        other.execute("VACUUM FREEZE plain")
+        other.execute("VACUUM FULL plain")
+
+        assert contents_of(connections[tables], ["plain"]) == before
 
 
 class TestSessions:

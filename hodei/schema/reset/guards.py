@@ -13,6 +13,7 @@ from hodei.schema.errors import SchemaError
 from hodei.schema.run.failures import is_blocked, sqlstate_of
 from hodei.schema.stakes import (
     ACCESS_EXCLUSIVE,
+    Content,
     Session,
     TablesBusy,
     lock_tables,
@@ -51,12 +52,12 @@ class SchemaChanged(SchemaError):  # noqa: N818  (it reads as the fact it states
 
 
 class RowsChanged(SchemaError):  # noqa: N818  (it reads as the fact it states)
-    """Rows came or went after they were counted and confirmed. ``counts`` has, of each table that
-    differs, its number then and now."""
+    """Rows were written or deleted after they were counted and confirmed. ``counts`` has, of each
+    table that differs, its number then and now, which may be the same."""
 
     def __init__(self, counts: Mapping[str, tuple[int, int]]) -> None:
         self.counts = dict(counts)
-        told = ", ".join(f"{table} had {a:,} and has {b:,}" for table, (a, b) in counts.items())
+        told = ", ".join(_changed(table, *both) for table, both in counts.items())
         super().__init__(
             f"Rows were written after they were counted, so nothing was changed: {told}. Stop what "
             "writes into these tables, and run again."
@@ -87,11 +88,17 @@ def check_confirmed(confirmed: str, database: str) -> None:
         )
 
 
-def check_rows(then: Mapping[str, int], now: Mapping[str, int]) -> None:
-    """Raise RowsChanged where the numbers differ."""
-    changed = {name: (then[name], now[name]) for name in then if then[name] != now[name]}
+def check_rows(then: Mapping[str, Content], now: Mapping[str, Content]) -> None:
+    """Raise RowsChanged where they are not the same rows."""
+    changed = {name: (then[name].rows, now[name].rows) for name in then if then[name] != now[name]}
     if changed:
         raise RowsChanged(changed)
+
+
+def _changed(table: str, then: int, now: int) -> str:
+    if then == now:
+        return f"{table} has {now:,} as before, and not the same ones"
+    return f"{table} had {then:,} and has {now:,}"
 
 
 def hold(

@@ -34,7 +34,14 @@ from hodei.schema.results import MigrationKey, MigrationResult
 from hodei.schema.run.failures import MigrationBlocked, MigrationFailed
 from hodei.schema.run.progress import Progress
 from hodei.schema.run.start import migration_run
-from hodei.schema.stakes import ACCESS_EXCLUSIVE, EXCLUSIVE, Session, count_rows, sessions_in
+from hodei.schema.stakes import (
+    ACCESS_EXCLUSIVE,
+    EXCLUSIVE,
+    Content,
+    Session,
+    contents_of,
+    sessions_in,
+)
 
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper
@@ -80,8 +87,8 @@ class ResetPlan:
 
     using: str
     survey: Survey
-    #: The exact number of rows of each table that goes.
-    rows: Mapping[str, int]
+    #: What each table that goes holds.
+    contents: Mapping[str, Content]
     #: Who is in these tables at the moment.
     sessions: tuple[Session, ...]
 
@@ -89,6 +96,11 @@ class ResetPlan:
     def database(self) -> str:
         """The name that has to be given to ``reset`` as ``confirm``."""
         return self.survey.database
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The exact number of rows of each table that goes."""
+        return {table: content.rows for table, content in self.contents.items()}
 
     @property
     def obstacles(self) -> tuple[str, ...]:
@@ -125,9 +137,9 @@ def plan_reset(
         connection.cursor() as cursor,
     ):
         found = survey(using, labels)
-        rows = count_rows(connection, found.tables)
+        contents = contents_of(connection, found.tables)
         sessions = sessions_in(cursor, found.tables)
-    return ResetPlan(using=using, survey=found, rows=rows, sessions=tuple(sessions))
+    return ResetPlan(using=using, survey=found, contents=contents, sessions=tuple(sessions))
 
 
 def reset(
@@ -247,7 +259,7 @@ class _Deed:
                 "('idle_in_transaction_session_timeout', 'transaction_timeout')"
             )
         hold(self._connection, everybody, EXCLUSIVE, terminate=self._terminate, tell=self._tell)
-        check_rows(self._plan.rows, count_rows(self._connection, found.tables))
+        check_rows(self._plan.contents, contents_of(self._connection, found.tables))
         saved = None
         if path is not None and found.tables:
             saved = back_up(self._connection, sorted(found.tables), path, also=found.others)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _LONGEST_PAUSE = 30.0
+_READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
 class LockLost(SchemaError):  # noqa: N818  (it reads as the fact it states)
@@ -142,6 +143,8 @@ class MigrationRun:
         self._unannounced = done
         try:
             with atomic(self._connection.alias, durable=True):
+                # Whoever locks a table and looks must see what was committed until the lock.
+                self._connection.connection.execute(_READ_COMMITTED)
                 pid = self._timeouts.begin(atomic=True)
                 self._watch.pid = pid or self._watch.pid
                 yield
