@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hodei.schema.connection import connection_errors
 from hodei.schema.errors import SchemaError
 from hodei.schema.names import identifier, quoted
+from hodei.schema.run.sidecar import pooled, shares_sessions
 
 if TYPE_CHECKING:
     from django.db.backends.postgresql.base import DatabaseWrapper
@@ -64,6 +65,7 @@ def back_up(
     """
     with connection_errors(connection.alias):
         connection.ensure_connection()
+    _refuse_shared_sessions(connection)
     relations = [found for table in tables for found in _relations(connection, table)]
     beside = [found for relation in also for found in _relations(connection, relation)]
     dump, restore = _programs(connection)
@@ -89,6 +91,19 @@ def back_up(
     return Backup(
         path=path, tables=tuple(tables), size_bytes=path.stat().st_size, restorer=Path(restore)
     )
+
+
+def _refuse_shared_sessions(connection: DatabaseWrapper) -> None:
+    """pg_dump empties the search_path of its session, before its transaction: where each
+    transaction has another session, that one may be somebody else's next."""
+    if pooled(connection) and shares_sessions(connection):
+        info = connection.connection.info
+        raise BackupFailed(
+            f"The connection to {info.host}:{info.port} goes through a pooler that gives each "
+            "transaction another session, where pg_dump would leave its settings to others. Let "
+            "the alias reach the server itself, or a pooler of sessions; or do without: copy the "
+            "tables by pg_dump from there, and leave --backup out (schema_reset: --no-backup)."
+        )
 
 
 class _Relation(NamedTuple):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 #: PostgreSQL's limit for names, application_name among them.
 _NAME_BYTES = 63
+_TURNS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,41 @@ def facts_of(connection: DatabaseWrapper) -> Facts:
         statement_timeout=statement_timeout,
         check_interval=check_interval,
     )
+
+
+def pooled(connection: DatabaseWrapper) -> bool:
+    """Whether something stands between us and the server: a pooler gives its clients numbers of its
+    own, whichever way it pools."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    return bool(pid != connection.connection.info.backend_pid)
+
+
+def shares_sessions(connection: DatabaseWrapper) -> bool:
+    """Whether the pooler gives a client one session of the server after another.
+
+    Never true of one that pools sessions. Two clients of our own ask who they are: in turn they get
+    one session, or one of them gets several, if not by a rare chance with a very busy pooler.
+    """
+
+    def who(client: psycopg.Connection[Any]) -> Any:
+        return client.execute("SELECT pg_backend_pid()").fetchone()
+
+    with (
+        open_session(connection, pooled=True) as client,
+        open_session(connection, pooled=True) as other,
+    ):
+        first = who(client)
+        for _ in range(_TURNS):
+            seen = [who(client)]
+            other.execute("BEGIN")
+            taken = who(other)
+            seen.append(who(client))
+            other.execute("ROLLBACK")
+            if taken == first or any(one != first for one in seen):
+                return True
+    return False
 
 
 def open_session(connection: DatabaseWrapper, *, pooled: bool) -> psycopg.Connection[Any]:
