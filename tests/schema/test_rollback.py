@@ -359,6 +359,16 @@ class TestGuards:
         assert rows(vineyard, "SELECT name FROM vineyard_vine") == [("x",)]
 
 
+IN_A_SAVEPOINT = """
+SAVEPOINT a; DELETE FROM cellar_cask; TRUNCATE cellar_cask;
+INSERT INTO cellar_cask VALUES (1), (2), (3); RELEASE a; INSERT INTO cellar_cask VALUES (4)
+"""
+REWRITTEN_AND_WRITTEN = """
+INSERT INTO cellar_cask VALUES (3); SET CONSTRAINTS ALL IMMEDIATE;
+ALTER TABLE cellar_cask ADD noise float DEFAULT random(); INSERT INTO cellar_cask VALUES (4)
+"""
+
+
 class TestWitness:
     """What Python code does on the way back is seen before it is committed."""
 
@@ -372,6 +382,13 @@ class TestWitness:
                 "column vineyard_plant.age",
             ),
             ("DO $$ BEGIN DROP TABLE cellar_shelf; END $$", "table cellar_shelf"),
+            ("TRUNCATE cellar_cask", "all rows of cellar_cask"),
+            ("DO $$ BEGIN TRUNCATE cellar_cask; END $$", "all rows of cellar_cask"),
+            (IN_A_SAVEPOINT, "all rows of cellar_cask"),
+            (
+                "ALTER TABLE cellar_cask ADD noise float DEFAULT random(); TRUNCATE cellar_cask",
+                "all rows of cellar_cask",
+            ),
         ],
     )
     def test_a_loss_that_nobody_could_see_before(
@@ -402,6 +419,48 @@ class TestWitness:
         MigrationService(vineyard).rollback_to("vineyard", "0005")
 
         assert outcomes(vineyard) == [("0006_pour", "ok")]
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "TRUNCATE cellar_shelf",
+            "SAVEPOINT a; TRUNCATE cellar_cask; ROLLBACK TO a",
+            "ALTER TABLE cellar_cask ADD noise float DEFAULT random()",
+            REWRITTEN_AND_WRITTEN,
+            "ALTER TABLE cellar_shelf ADD noise float DEFAULT random()",
+        ],
+        ids=[
+            "of nothing",
+            "taken back",
+            "rewritten",
+            "rewritten and written",
+            "empty and rewritten",
+        ],
+    )
+    def test_a_table_with_another_file_has_not_always_lost_its_rows(
+        self, vineyard: str, monkeypatch: pytest.MonkeyPatch, sql: str
+    ) -> None:
+        run(vineyard, "INSERT INTO cellar_cask SELECT generate_series(1, 2)")
+        run(vineyard, "INSERT INTO cellar_shelf DEFAULT VALUES; DELETE FROM cellar_shelf")
+        monkeypatch.setenv("VINEYARD_POUR", sql)
+
+        MigrationService(vineyard).rollback_to("vineyard", "0005")
+
+        assert outcomes(vineyard) == [("0006_pour", "ok")]
+        assert rows(vineyard, "SELECT count(*) > 1 FROM cellar_cask") == [(True,)]
+
+    def test_a_table_that_somebody_holds_is_not_waited_for(
+        self,
+        vineyard: str,
+        other: psycopg.Connection[Any],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        run(vineyard, "INSERT INTO cellar_cask SELECT generate_series(1, 2)")
+        monkeypatch.setenv("VINEYARD_POUR", "TRUNCATE cellar_cask")
+        other.execute("BEGIN; LOCK TABLE cellar_shelf")
+
+        with pytest.raises(LostUnseen, match=r"all rows of cellar_cask\."):
+            MigrationService(vineyard).rollback_to("vineyard", "0005")
 
     def test_partitions_go_with_what_they_are_parts_of(
         self, applied: Applied, monkeypatch: pytest.MonkeyPatch

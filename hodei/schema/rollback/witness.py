@@ -2,13 +2,16 @@
 
 A preview is read from SQL, and there are ways to lose something that no SQL shows beforehand.
 Inside the transaction the catalog and the server's own counters tell: tables and columns by their
-numbers, which a rename does not change, and rows that were deleted. (TRUNCATE by such code is not
-seen.)
+numbers, which a rename does not change, and rows that were deleted. TRUNCATE counts nothing, and
+puts another file in the place of the table's; so does a rewrite, which the rows survive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import Error
 
 from hodei.schema.history import TABLE as HISTORY
 from hodei.schema.rollback.guards import Refused
@@ -24,7 +27,9 @@ SELECT c.oid::bigint, c.oid::regclass::text,
        CASE WHEN c.relispartition
             THEN ARRAY(SELECT relid::oid::bigint FROM pg_partition_ancestors(c.oid))
             ELSE ARRAY[c.oid::bigint] END,
-       coalesce(pg_stat_get_xact_tuples_deleted(c.oid), 0), c.relname::text
+       coalesce(pg_stat_get_xact_tuples_deleted(c.oid), 0), c.relname::text,
+       coalesce(pg_relation_filenode(c.oid), 0)::bigint,
+       coalesce(pg_stat_get_xact_tuples_inserted(c.oid), 0)
   FROM pg_class c
  WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relnamespace NOT IN
        (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_' OR nspname = 'information_schema')
@@ -33,6 +38,9 @@ _COLUMNS = """
 SELECT a.attrelid::bigint, a.attname::text, a.attnum::int FROM pg_attribute a
  WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ANY(%s::oid[])
 """
+_BRIEFLY = "SET LOCAL lock_timeout = '100ms'; SET LOCAL statement_timeout = '2s'"
+#: So many tables are asked in one statement.
+_AT_ONCE = 50
 
 
 class LostUnseen(Refused):
@@ -45,6 +53,9 @@ class _Table(NamedTuple):
     family: tuple[int, ...]
     deleted: int
     name: str
+    #: The number of its file; 0 for a partitioned one, which has none.
+    file: int
+    inserted: int
 
 
 class Witness:
@@ -55,12 +66,17 @@ class Witness:
         self._foreseen = foreseen
         self._tables = self._read_tables()
         self._columns = self._read_columns(list(self._tables))
+        self._filled = set(self._read_filled())
 
     def testify(self) -> None:
         """Raise LostUnseen if anything went that was not foreseen."""
         tables = self._read_tables()
         columns = self._read_columns(list(tables))
-        told = [*self._gone_tables(tables), *self._gone_columns(tables, columns)]
+        told = [
+            *self._gone_tables(tables),
+            *self._gone_columns(tables, columns),
+            *self._emptied(tables),
+        ]
         for oid, table in tables.items():
             before = self._tables.get(oid)
             number = table.deleted - (before.deleted if before else 0)
@@ -99,12 +115,47 @@ class Witness:
             and foreseen.isdisjoint((one, name) for one in self._tables[oid].family)
         ]
 
+    def _emptied(self, now: dict[int, _Table]) -> Iterator[str]:
+        for oid, table in now.items():
+            before = self._tables.get(oid)
+            if before is None or before.file == table.file or oid not in self._filled:
+                continue
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"SELECT count(*) FROM ONLY {table.shown}")
+                (rows,) = cursor.fetchone()
+            # TRUNCATE takes back what was counted before it; a rewrite counts nothing.
+            written = table.inserted - before.inserted - (table.deleted - before.deleted)
+            if rows == written:
+                yield f"all rows of {before.shown}"
+
+    def _read_filled(self) -> Iterator[int]:
+        """The tables that have a row, and those of which it cannot be said."""
+        own = [(oid, table.shown) for oid, table in self._tables.items() if table.file]
+        for start in range(0, len(own), _AT_ONCE):
+            yield from self._filled_of(own[start : start + _AT_ONCE])
+
+    def _filled_of(self, part: Sequence[tuple[int, str]]) -> list[int]:
+        asked = " UNION ALL ".join(
+            f"SELECT {oid}::bigint WHERE EXISTS (SELECT FROM ONLY {shown})" for oid, shown in part
+        )
+        savepoint = str(self._connection.savepoint())
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(_BRIEFLY)
+                cursor.execute(asked)
+                return [oid for (oid,) in cursor.fetchall()]
+        except Error:
+            return [oid for oid, _ in part]
+        finally:
+            # Its locks on the tables, and its limits, go with it.
+            self._connection.savepoint_rollback(savepoint)
+
     def _read_tables(self) -> dict[int, _Table]:
         with self._connection.cursor() as cursor:
             cursor.execute(_TABLES)
             return {
-                oid: _Table(shown, tuple(family), deleted, name)
-                for oid, shown, family, deleted, name in cursor.fetchall()
+                oid: _Table(shown, tuple(family), *rest)
+                for oid, shown, family, *rest in cursor.fetchall()
             }
 
     def _read_columns(self, tables: list[int]) -> dict[tuple[int, int], str]:
