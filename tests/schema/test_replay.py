@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
-from django.db import migrations
+from typing import Any
 
+import pytest
+from django.db import connections, migrations, models
+from django.db.migrations import AddField, AddIndex, CreateModel, Migration, RunPython
+
+from hodei.schema.replay.forwards import Forwards
 from hodei.schema.replay.sessions import CommitRefused, never_kept, private_connection
 from hodei.schema.replay.twins import Notes, StatementRefused, transactional, twin_of
 
@@ -83,3 +87,71 @@ class TestNeverKept:
             assert connection.introspection.table_names() == []
             with pytest.raises(CommitRefused):
                 connection._commit()
+
+
+class TestKept:
+    """What is meant to stay, in a temporary database, runs as migrate would run it."""
+
+    def test_python_code_sees_the_models_as_they_are(self, scratch: str) -> None:
+        seen = []
+
+        def look(apps: Any, schema_editor: Any) -> None:
+            meta = apps.get_model("odd", "Tree")._meta
+            seen.append(([one.name for one in meta.indexes], [one.name for one in meta.fields]))
+
+        index = models.Index(fields=["height"], name="odd_height")
+        migration = Migration("0001_initial", "odd")
+        migration.operations = [
+            CreateModel(
+                "Tree",
+                [("id", models.AutoField(primary_key=True)), ("height", models.IntegerField())],
+            ),
+            RunPython(look),
+            AddIndex("tree", index),
+            RunPython(look),
+            AddField("tree", "name", models.TextField(default="")),
+            RunPython(look),
+        ]
+        Forwards(connections[scratch], set(), kept=True).run(migration)
+
+        assert seen == [
+            ([], ["id", "height"]),
+            (["odd_height"], ["id", "height"]),
+            (["odd_height"], ["id", "height", "name"]),
+        ]
+        with connections[scratch].cursor() as cursor:
+            found = connections[scratch].introspection.get_constraints(cursor, "odd_tree")
+        assert "odd_height" in found
+
+    @pytest.mark.parametrize(
+        ("atomic", "own", "inside"),
+        [(True, None, True), (False, None, False), (False, True, True)],
+    )
+    def test_it_has_the_transaction_that_it_asks_for(
+        self, scratch: str, atomic: bool, own: bool | None, inside: bool
+    ) -> None:
+        seen = []
+
+        def look(apps: Any, schema_editor: Any) -> None:
+            seen.append(schema_editor.connection.in_atomic_block)
+
+        migration = Migration("0001_initial", "odd")
+        migration.atomic = atomic
+        migration.operations = [RunPython(look, atomic=own)]
+        Forwards(connections[scratch], set(), kept=True).run(migration)
+
+        assert seen == [inside]
+
+    def test_a_migration_that_runs_in_its_own_way_does(self, scratch: str) -> None:
+        ran = []
+
+        class Odd(Migration):
+            def apply(self, project_state: Any, *rest: Any, **options: Any) -> Any:
+                ran.append(self.name)
+                return super().apply(project_state, *rest, **options)
+
+        forwards = Forwards(connections[scratch], set(), kept=True)
+        for name in ("0001_initial", "0002_more"):
+            forwards.run(Odd(name, "odd"))
+
+        assert ran == ["0001_initial", "0002_more"]

@@ -44,10 +44,10 @@ def _point_aliases(alias: str, database: Mapping[str, Any]) -> None:
 def _build(job: Mapping[str, Any]) -> dict[str, Any]:
     from django.db import connections  # noqa: PLC0415
     from django.db.migrations.loader import MigrationLoader  # noqa: PLC0415
-    from django.db.migrations.state import ProjectState  # noqa: PLC0415
     from django.db.transaction import atomic  # noqa: PLC0415
 
     from hodei.schema.catalog.inspection import read_catalog  # noqa: PLC0415
+    from hodei.schema.replay.forwards import Forwards  # noqa: PLC0415
     from hodei.schema.replay.makers import Makers  # noqa: PLC0415
     from hodei.schema.replay.scratch import synchronise  # noqa: PLC0415
     from hodei.schema.replay.sessions import never_kept  # noqa: PLC0415
@@ -55,14 +55,13 @@ def _build(job: Mapping[str, Any]) -> dict[str, Any]:
     connection = connections[job["alias"]]
     notes = _prepare(connection, job["schema"], job["extensions"])
     loader = MigrationLoader(None, ignore_no_migrations=True)
-    state = ProjectState(real_apps=loader.unmigrated_apps)
+    forwards = Forwards(connection, loader.unmigrated_apps, kept=True)
     makers = Makers(connection)
     for app, names in groupby(job["migrations"], key=itemgetter(0)):
         for _, name in names:
             migration = loader.disk_migrations[app, name]
             try:
-                with connection.schema_editor(atomic=migration.atomic) as editor:
-                    state = migration.apply(state, editor)
+                forwards.run(migration)
             except Exception as error:
                 words = " ".join(str(error).split())
                 raise SystemExit(f"{migration} raised {type(error).__name__}: {words}") from error
