@@ -45,6 +45,9 @@ class DatabaseCommand(BaseCommand):
             ),
         )
 
+    def print_json(self, document: object) -> None:
+        self.stdout.write(json.dumps(document, indent=2))
+
     def report(self, **options: Any) -> int:
         """Do it, print what there is to say, and return the exit code."""
         raise NotImplementedError("A command defines report().")
@@ -87,9 +90,6 @@ class ReportCommand(DatabaseCommand):
             ),
         )
 
-    def print_json(self, document: object) -> None:
-        self.stdout.write(json.dumps(document, indent=2))
-
 
 class ActionCommand(DatabaseCommand):
     """Changes a database, after it has shown what would go; ``--dry-run`` only shows."""
@@ -113,3 +113,27 @@ class ActionCommand(DatabaseCommand):
             return input().strip()
         except (EOFError, KeyboardInterrupt):
             raise CommandError("Nothing was changed.", returncode=FOUND) from None
+
+
+class PlanCommand(ActionCommand):
+    """An action whose ``--dry-run`` speaks to programs, too."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        super().add_arguments(parser)
+        parser.add_argument(
+            "--format",
+            default="table",
+            choices=("table", "json"),
+            help=(
+                "How --dry-run prints: to read (this is the default), or JSON for a script, whose "
+                "keys are documented and stay."
+            ),
+        )
+
+    def handle(self, *args: object, **options: Any) -> None:
+        if options["format"] == "json" and not options["dry_run"]:
+            raise CommandError(
+                "--format json prints what would be done, and does nothing: add --dry-run.",
+                returncode=MISUSE,
+            )
+        super().handle(*args, **options)

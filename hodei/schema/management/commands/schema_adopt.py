@@ -16,7 +16,7 @@ from hodei.schema.adoption.repairs import Step, StepKind
 from hodei.schema.adoption.service import adopt
 from hodei.schema.adoption.survey import survey
 from hodei.schema.connection import check_connection
-from hodei.schema.management.reports import FINE, FOUND, ActionCommand
+from hodei.schema.management.reports import FINE, FOUND, PlanCommand
 from hodei.schema.plan.tokens import wrap
 from hodei.schema.results import SchemaValidationResult
 from hodei.schema.run.progress import Lines
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 YES = "yes"
 
 
-class Command(ActionCommand):
+class Command(PlanCommand):
     help = (
         "Take over a database whose tables another program, or an older release, has made. Finds "
         "the tables of the baseline migrations, compares them with what those build, shows what "
@@ -53,6 +53,9 @@ class Command(ActionCommand):
         database: str = options["database"]
         check_connection(database)
         found = survey(database)
+        if options["format"] == "json":
+            self.print_json(as_json(found, database))
+            return FOUND if found.plan is not None and found.plan.obstacles else FINE
         if found.plan is None:
             return self.go_on(found, options)
         self.print_plan(found, found.plan, database)
@@ -172,3 +175,48 @@ class Command(ActionCommand):
         for text in plan.obstacles:
             lines = "\n".join(wrap_words(text, " "))
             self.stderr.write(f"-{lines[1:]}")
+
+
+def as_json(found: Survey, database: str) -> dict[str, Any]:
+    """Where the adoption stands, as a document; its keys are in docs/reference/schema_adopt.md."""
+    plan = found.plan
+    return {
+        "format_version": 1,
+        "database": database,
+        "adopted": {app: when.isoformat() for app, when in found.adopted.items()},
+        "before": [".".join(key) for key in found.before],
+        "following": found.after,
+        "plan": None if plan is None else _plan_as_json(plan),
+    }
+
+
+def _plan_as_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.database,
+        "schema": plan.schema,
+        "apps": [
+            {
+                "app": app.baseline.app,
+                "baseline": ".".join(app.baseline.last),
+                "tables_found": app.found,
+                "tables": app.total,
+                "repairs": [
+                    {
+                        "kind": step.kind.value,
+                        "subject": step.subject,
+                        "message": step.message,
+                        "rows": step.count,
+                        "statements": list(step.statements),
+                    }
+                    for step in app.steps
+                    if step.statements
+                ],
+                "validated_at_end": list(app.unproved),
+            }
+            for app in plan.apps
+        ],
+        "imports": [{"table": one.history.table, "rows": one.count} for one in plan.imports],
+        "obstacles": list(plan.obstacles),
+        "left": list(plan.left),
+        "tables_of_others": list(plan.others),
+    }

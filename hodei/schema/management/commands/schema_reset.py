@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from hodei.schema.management.reports import FINE, MISUSE, ActionCommand
+from hodei.schema import conf
+from hodei.schema.management.reports import FINE, MISUSE, PlanCommand
 from hodei.schema.reset.guards import ResetRefused, check_allowed
 from hodei.schema.reset.service import ResetPlan, plan_reset, reset
 from hodei.schema.run.progress import Lines
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
-class Command(ActionCommand):
+class Command(PlanCommand):
     help = (
         "Emergency: drop the tables of some apps, with all their rows and whatever else their "
         "migrations made, and build them again. Shows first what goes, asks for the name of the "
@@ -85,11 +86,15 @@ class Command(ActionCommand):
     def report(self, **options: Any) -> int:
         progress = Lines(self.stderr, "schema_reset")
         plan = plan_reset(options["database"], options["apps"], progress=progress)
-        self.show(plan)
+        if options["format"] == "json":
+            self.print_json(as_json(plan))
+        else:
+            self.show(plan)
         if plan.obstacles:
             raise ResetRefused(plan.obstacles)
         if options["dry_run"]:
-            self.stdout.write("Nothing was changed: this was a dry run.")
+            if options["format"] != "json":
+                self.stdout.write("Nothing was changed: this was a dry run.")
             return FINE
         check_allowed()
         path = self.backup_path(plan, **options)
@@ -176,6 +181,36 @@ class Command(ActionCommand):
         if getattr(self, "_called_from_command_line", False):
             return shlex.join(sys.argv[1:])
         return shlex.join(["schema_reset", *options["apps"]])
+
+
+def as_json(plan: ResetPlan) -> dict[str, Any]:
+    """The plan as a document; its keys are in docs/reference/schema_reset.md."""
+    found = plan.survey
+    return {
+        "format_version": 1,
+        "database": plan.using,
+        "name": found.database,
+        "schema": found.schema,
+        "apps": list(found.apps),
+        "allowed": conf.allows_reset(),
+        "tables": [
+            {"name": name, "app": found.tables[name], "rows": rows}
+            for name, rows in plan.rows.items()
+        ],
+        "objects": list(found.objects),
+        "migrations": [".".join(key) for key in found.builds],
+        "obstacles": list(plan.obstacles),
+        "notes": list(found.remarks),
+        "sessions": [
+            {
+                "pid": session.pid,
+                "user": session.user,
+                "application": session.application,
+                "since": session.since.isoformat() if session.since else None,
+            }
+            for session in plan.sessions
+        ],
+    }
 
 
 def _wrapped(text: str) -> str:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from hodei.schema.connection import check_connection
-from hodei.schema.management.reports import FINE, FOUND, MISUSE, ActionCommand
+from hodei.schema.management.reports import FINE, FOUND, MISUSE, PlanCommand
 from hodei.schema.readiness import count_of
-from hodei.schema.rollback.guards import refuse
+from hodei.schema.rollback.guards import Refused, refuse
 from hodei.schema.rollback.hold import check_path
 from hodei.schema.rollback.preview import Preview, read_preview
 from hodei.schema.rollback.service import WentBack, go_back
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
-class Command(ActionCommand):
+class Command(PlanCommand):
     help = (
         "Undo the migration that was applied last, or all those that came after another one or "
         "after a release. Shows first what would be undone, in order, and which tables, columns "
@@ -109,8 +109,11 @@ class Command(ActionCommand):
         check_path(backup)
         check_connection(database)
         preview = read_preview(database, wish)
-        for line in told(preview, backup):
-            self.stdout.write(line)
+        if options["format"] == "json":
+            self.print_json(as_json(preview, allow_data_loss=options["allow_data_loss"]))
+        else:
+            for line in told(preview, backup):
+                self.stdout.write(line)
         refuse(preview, allow_data_loss=options["allow_data_loss"])
         if not preview.steps or options["dry_run"]:
             return FINE
@@ -175,6 +178,46 @@ class _Lines:
     def close(self) -> None:
         if self._open:
             self._out.write("")
+
+
+def as_json(preview: Preview, *, allow_data_loss: bool) -> dict[str, Any]:
+    """The preview as a document; its keys are in docs/reference/schema_rollback.md."""
+    refused = None
+    try:
+        refuse(preview, allow_data_loss=allow_data_loss)
+    except Refused as refusal:
+        refused = str(refusal)
+    return {
+        "format_version": 1,
+        "database": preview.database,
+        "one_transaction": preview.in_one_transaction,
+        "refused": refused,
+        "steps": [
+            {
+                "app": step.key[0],
+                "name": step.key[1],
+                "atomic": step.migration.atomic,
+                "depends_on": ".".join(step.depends_on) if step.depends_on else None,
+            }
+            for step in preview.steps
+        ],
+        "losses": [
+            {
+                "kind": one.loss.what.value,
+                "object": subject(one),
+                "table": one.loss.table.shown,
+                "step": ".".join(one.loss.step),
+                "affected": one.affected,
+                "lost": one.lost,
+                "problem": one.problem,
+            }
+            for one in preview.going
+        ],
+        "unknown": [
+            {"step": ".".join(key), "message": message} for key, message in preview.losses.unknown
+        ],
+        "notes": list(preview.notes),
+    }
 
 
 def told(preview: Preview, backup: Path | None) -> Iterator[str]:
