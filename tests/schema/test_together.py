@@ -105,7 +105,7 @@ class TestTogether:
             check_each_applied_once(database)
 
     def test_each_migration_is_applied_once(self, databases: Databases, forks: Forks) -> None:
-        self.check(databases, forks, number=4, rounds=3)
+        self.check(databases, forks, number=8, rounds=3)
 
     @pytest.mark.slow
     def test_eight_of_them_twenty_times(self, databases: Databases, forks: Forks) -> None:

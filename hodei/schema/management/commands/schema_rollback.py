@@ -30,7 +30,8 @@ from hodei.schema.tables import WIDTH, render
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.core.management.base import CommandParser
+    from django.core.management.base import CommandParser, OutputWrapper
+    from django.core.management.color import Style
 
 
 class Command(PlanCommand):
@@ -131,7 +132,7 @@ class Command(PlanCommand):
             raise CommandError("Nothing was changed.", returncode=FOUND)
 
     def _go_back(self, wish: Wish, preview: Preview, options: dict[str, Any]) -> WentBack:
-        lines = _Lines(self)
+        lines = _Lines(self.stdout, self.colours(**options))
         verbosity: int = options["verbosity"]
         progress: Progress = Lines(self.stderr)
         if verbosity >= 1 and self.stdout.isatty():
@@ -161,9 +162,9 @@ class Command(PlanCommand):
 class _Lines:
     """One line for each step, as ``migrate`` writes them."""
 
-    def __init__(self, command: Command) -> None:
-        self._out = command.stdout
-        self._style = command.style
+    def __init__(self, out: OutputWrapper, style: Style) -> None:
+        self._out = out
+        self._style = style
         self._open = False
 
     def tell(self, action: str, migration: object = None, *_facts: object) -> None:
