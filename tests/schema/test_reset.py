@@ -1031,7 +1031,8 @@ class TestSessionsNotEnded:
 
         assert caught.value.returncode == 3
         told = str(caught.value)
-        assert 'could not be ended ("permission denied to terminate process' in told
+        assert 'could not be ended ("' in told
+        assert "to terminate" in told
         assert "so nothing was changed" in told
         assert f"pid {pid} (theirs, " in told
         assert "pg_signal_backend" in told
