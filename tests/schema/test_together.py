@@ -167,8 +167,9 @@ class TestCrash:
 
     @pytest.mark.slow
     @pytest.mark.timeout(3000)
-    def test_at_every_point(self, databases: Databases, forks: Forks) -> None:
-        self.check(databases, forks, lambda count: list(range(count)))
+    @pytest.mark.parametrize("part", range(4))
+    def test_at_every_point(self, databases: Databases, forks: Forks, part: int) -> None:
+        self.check(databases, forks, lambda count: list(range(part, count, 4)))
 
 
 class TestPooler:
