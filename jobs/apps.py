@@ -15,4 +15,5 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         # Whoever enqueues no task of Django's is to have the check of its backends all the same.
         import hodei.compat  # noqa: F401, PLC0415
-        from jobs.logs import checks  # noqa: F401, PLC0415  (it registers them)
+        from jobs import checks  # noqa: F401, PLC0415  (it registers them)
+        from jobs.logs import checks as logs  # noqa: F401, PLC0415

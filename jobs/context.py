@@ -11,8 +11,7 @@ from django.db import connections, router, transaction
 from django.utils import timezone
 
 from hodei.compat import TaskContext
-from hodei.sql import statement
-from jobs import retry
+from jobs import retry, telling
 from jobs.exceptions import LeaseLost
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class JobContext(AnyContext):
         text = retry.result_text(result)
         with connections[using].cursor() as cursor:
             cursor.execute(
-                statement("jobs", "complete"),
+                telling.text("complete"),
                 {"id": self._run.id, "epoch": self._run.job.epoch, "result": text},
             )
             if cursor.fetchone() is None:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hodei.redaction import redact_text
 from hodei.sql import statement
+from jobs import telling
 from jobs.runs import Claimed, Ended
 
 if TYPE_CHECKING:
@@ -20,6 +22,10 @@ RENEWALS = 3
 #: Leases that may be lost before a job is given up: something in it may be what kills workers.
 MOST_LOST_LEASES = 5
 LOST = "The worker that ran it vanished, and its lease ran out."
+#: States that are on record always.
+ENDED_BADLY = frozenset({"FAILED", "TIMEOUT", "CANCELLED"})
+#: Characters of an error that the audit and events have.
+LONGEST_TOLD = 1_000
 
 _BEYOND = "AND e.priority = wanted.priority AND e.id > wanted.after"
 
@@ -46,7 +52,7 @@ def claim(
 
     With ``marks`` it looks only beyond them, in the queues that have one.
     """
-    text = statement("jobs", "claim")
+    text = telling.text("claim")
     wanted = list(queues)
     priorities = places = [0] * len(wanted)
     if marks:
@@ -72,7 +78,7 @@ def claim(
 def start(session: psycopg.Connection[Any], jobs: Sequence[Claimed]) -> list[Claimed]:
     """Let assigned jobs begin; returns those that may, with their new attempt."""
     rows = session.execute(
-        statement("jobs", "start"),
+        telling.text("start"),
         {"ids": [job.id for job in jobs], "epochs": [job.epoch for job in jobs]},
     ).fetchall()
     begun = {row[0]: row for row in rows}
@@ -85,12 +91,13 @@ def start(session: psycopg.Connection[Any], jobs: Sequence[Claimed]) -> list[Cla
 
 def finish(session: psycopg.Connection[Any], ended: Sequence[Ended]) -> set[uuid.UUID]:
     """Write down how runs ended; returns the ids of those that were still ours."""
+    states = [one.state.value for one in ended]
     rows = session.execute(
-        statement("jobs", "finish"),
+        telling.text("finish", None if ENDED_BADLY.intersection(states) else telling.UNEVENTFUL),
         {
             "ids": [one.id for one in ended],
             "epochs": [one.epoch for one in ended],
-            "states": [one.state.value for one in ended],
+            "states": states,
             "results": [one.result for one in ended],
             "errors": [one.error for one in ended],
             "seconds": [one.seconds for one in ended],
@@ -98,6 +105,7 @@ def finish(session: psycopg.Connection[Any], ended: Sequence[Ended]) -> set[uuid
             "kinds": [one.kind and one.kind.value for one in ended],
             "classes": [one.error_class for one in ended],
             "traces": [one.traceback for one in ended],
+            "told": [one.error and redact_text(one.error)[:LONGEST_TOLD] for one in ended],
         },
     ).fetchall()
     return {row[0] for row in rows}
@@ -124,12 +132,12 @@ def renew(
 
 def promote(session: psycopg.Connection[Any], number: int = 1_000) -> int:
     """Put jobs whose time has come into the queue; returns how many."""
-    return len(session.execute(statement("jobs", "promote"), {"number": number}).fetchall())
+    return len(session.execute(telling.text("promote"), {"number": number}).fetchall())
 
 
 def rescue(session: psycopg.Connection[Any], number: int = 1_000) -> list[tuple[Any, ...]]:
     """Put jobs whose lease ran out back, or end them; returns (id, state, queue, worker)."""
     return session.execute(
-        statement("jobs", "rescue"),
+        telling.text("rescue"),
         {"number": number, "most": MOST_LOST_LEASES, "message": LOST},
     ).fetchall()

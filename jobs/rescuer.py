@@ -6,7 +6,6 @@ then, and a busy one nothing that would be noticed.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -15,11 +14,10 @@ from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from hodei.compat import uuid7
-from hodei.redaction import redact
 from hodei.sql import statement
 from jobs import leases
-from jobs.services.audit import SYSTEM
+from jobs.events import WorkerEvent
+from jobs.services import audit
 from jobs.services.workers import MAKING_SECONDS, SILENCE_SECONDS
 from jobs.ticker import Ticker
 
@@ -112,6 +110,7 @@ class Rescuer:
         jobs: Sequence[tuple[Any, ...]],
     ) -> None:
         put_back = Counter(job[3] for job in jobs)
+        lost = []
         for worker, name, state, last_heartbeat in gone:
             logger.warning("a worker vanished worker_id=%s name=%s", worker, name)
             payload = {
@@ -121,8 +120,6 @@ class Rescuer:
                 "last_heartbeat": last_heartbeat and last_heartbeat.isoformat(),
                 "jobs": put_back[worker],
             }
-            session.execute(
-                "INSERT INTO audit_logs (id, event_type, payload, occurred_at, actor) "
-                "VALUES (%s, 'WorkerLost', %s::jsonb, clock_timestamp(), %s)",
-                [uuid7(), json.dumps(redact(payload)), SYSTEM],
-            )
+            lost.append(audit.Record(payload=payload, about=worker))
+        if lost:
+            audit.write(session, WorkerEvent.LOST, lost)

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from hodei.compat import uuid7
 from hodei.sql import statement
+from jobs import telling
 from jobs.cron import CronInvalid, times
 from jobs.due import decide
+from jobs.events import JobEvent
+from jobs.services import audit
 from jobs.services.queue import checked
 from jobs.services.schedules import job_of
 from jobs.spec import JobInvalid
@@ -144,9 +147,7 @@ def _enqueue(
             logger.info("schedule skips a time, its last job has not ended name=%s", name)
             return None, False
         _replace(session, name, last_job)
-    row = session.execute(
-        statement("jobs", "enqueue"), {"id": uuid7(), **columns, **WAKE}
-    ).fetchone()
+    row = session.execute(telling.text("enqueue"), {"id": uuid7(), **columns, **WAKE}).fetchone()
     return (row[0], row[1]) if row else (None, False)
 
 
@@ -182,13 +183,10 @@ def _replace(session: psycopg.Connection[Any], name: str, job: uuid.UUID) -> Non
             "clock_timestamp()) WHERE job_id = %s",
             [job],
         )
-    event = "JobCancelled" if cancelled else "JobCancelRequested"
-    _record(session, event, {"job_id": str(job), "schedule": name, "reason": "replaced"})
+    event = JobEvent.CANCELLED if cancelled else "JobCancelRequested"
+    payload = {"job_id": str(job), "schedule": name, "reason": "replaced"}
+    audit.write(session, event, [audit.Record(payload=payload, about=job)])
 
 
 def _record(session: psycopg.Connection[Any], event: str, payload: dict[str, Any]) -> None:
-    session.execute(
-        "INSERT INTO audit_logs (id, event_type, payload, occurred_at, actor) "
-        "VALUES (%s, %s, %s::jsonb, clock_timestamp(), 'system')",
-        [uuid7(), event, json.dumps(payload)],
-    )
+    audit.write(session, event, [audit.Record(payload=payload)])

@@ -25,14 +25,16 @@ from django.db import connections
 from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from hodei.sql import statement
-from jobs import leases, retry
+from jobs import leases, retry, telling
 from jobs.deadlines import Deadlines
+from jobs.events import WorkerEvent
 from jobs.executors import SpecInvalid
 from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
 from jobs.registry import executor_of, executors
 from jobs.rescuer import Rescuer
 from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run, failure_of
+from jobs.services import audit
 from jobs.states import FailureKind
 from jobs.wakeup import CHANNEL, GATE
 
@@ -126,8 +128,12 @@ class Worker:
             run.stop(lost=True)
 
     def _register(self) -> None:
-        with closing(connect(self.options.using, "hodei jobs worker")) as session:
+        with (
+            closing(connect(self.options.using, "hodei jobs worker")) as session,
+            session.transaction(),
+        ):
             self._insert_worker(session)
+            self._tell(session, WorkerEvent.REGISTERED)
 
     def _insert_worker(self, session: psycopg.Connection[Any]) -> None:
         import json  # noqa: PLC0415
@@ -153,12 +159,24 @@ class Worker:
         self._finisher.stop()
         for executor in executors().values():
             executor.close()
-        with suppress(Error), closing(connect(self.options.using, "hodei jobs worker")) as session:
-            session.execute(
+        with (
+            suppress(Error),
+            closing(connect(self.options.using, "hodei jobs worker")) as session,
+            session.transaction(),
+        ):
+            ended = session.execute(
                 "UPDATE workers SET state = 'TERMINATED', current_job_id = NULL, "
                 "updated_at = clock_timestamp() WHERE id = %s AND state <> 'TERMINATED'",
                 [self.id],
-            )
+            ).rowcount
+            if ended:
+                self._tell(session, WorkerEvent.TERMINATED)
+
+    def _tell(self, session: psycopg.Connection[Any], event: WorkerEvent) -> None:
+        if telling.is_told(event):
+            payload = {"worker_id": str(self.id), "name": owner_name()}
+            actor = f"worker {self.id}"
+            audit.write(session, event, [audit.Record(payload=payload, about=self.id)], actor=actor)
 
     def _join(self, slots: Sequence[threading.Thread]) -> None:
         """Wait for what runs, but not for what was given up: that may never end."""

@@ -7,18 +7,35 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Count
 
 from hodei.compat import uuid7
-from hodei.redaction import redact
+from hodei.redaction import redact, redact_text
+from jobs import telling
+from jobs.events import KINDS
 from jobs.models import AuditRecord
 
 SYSTEM = "system"
 #: Records of one page, and how many there are where nobody says.
 MOST_FOUND, FOUND = 1_000, 100
+
+
+class Session(Protocol):
+    """A cursor of Django's, or a connection of psycopg's."""
+
+    def execute(self, sql: Any, parameters: Any = None, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What ``record`` is given, for ``record_many``."""
+
+    payload: Mapping[str, Any]
+    correlation_id: str | None = None
+    about: uuid.UUID | None = None
 
 
 def record(
@@ -27,46 +44,53 @@ def record(
     *,
     actor: str = SYSTEM,
     correlation_id: str | None = None,
+    about: uuid.UUID | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> uuid.UUID:
     """Store one record, secrets redacted; returns its id. Joins the caller's transaction.
 
-    What PostgreSQL cannot store (NUL, half a surrogate pair) is replaced: a reason that somebody
-    typed must not keep an action from being on record.
+    With ``about``, the id of a job, worker or provider whose row the caller holds, it is an event
+    as well, where events of this type are wanted (JOBS_EVENTS). What PostgreSQL cannot store (NUL,
+    half a surrogate pair) is replaced: a reason that somebody typed must not keep an action from
+    being on record.
     """
-    found = uuid7()
+    given = Record(payload=payload, correlation_id=correlation_id, about=about)
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO audit_logs (id, correlation_id, event_type, payload, occurred_at, actor) "
-            "VALUES (%s, %s, %s, %s::jsonb, clock_timestamp(), %s)",
-            [
-                *(found, correlation_id, event_type),
-                json.dumps(_storable(redact(dict(payload)))),
-                _storable(actor)[:255],
-            ],
-        )
+        (found,) = write(cursor, event_type, [given], actor=actor)
     return found
 
 
 def record_many(
     event_type: str,
-    payloads: Sequence[tuple[str | None, Mapping[str, Any]]],
+    records: Sequence[Record],
     *,
     actor: str = SYSTEM,
     using: str = DEFAULT_DB_ALIAS,
 ) -> None:
-    """Store a record for each (correlation id, payload), in one statement. As ``record``."""
+    """Store records of one type, in one statement. As ``record``."""
     with connections[using].cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO audit_logs (id, correlation_id, event_type, payload, occurred_at, actor) "
-            "SELECT id, correlation_id, %s, payload, clock_timestamp(), %s "
-            "FROM unnest(%s::uuid[], %s::text[], %s::jsonb[]) AS r (id, correlation_id, payload)",
-            [
-                *(event_type, _storable(actor)[:255], [uuid7() for _ in payloads]),
-                [correlation_id for correlation_id, _ in payloads],
-                [json.dumps(_storable(redact(dict(payload)))) for _, payload in payloads],
-            ],
-        )
+        write(cursor, event_type, records, actor=actor)
+
+
+def write(
+    session: Session, event_type: str, records: Sequence[Record], *, actor: str = SYSTEM
+) -> list[uuid.UUID]:
+    """The same, for agents with a connection of their own."""
+    ids = [uuid7() for _ in records]
+    session.execute(
+        telling.record_text(event_type),
+        {
+            "ids": ids,
+            "correlation_ids": [given.correlation_id for given in records],
+            "payloads": [json.dumps(_storable(redact(dict(given.payload)))) for given in records],
+            "abouts": [given.about for given in records],
+            "event_type": event_type,
+            "actor": redact_text(_storable(actor))[:255],
+            "kind": KINDS.get(event_type),
+            "destination": telling.destination(event_type),
+        },
+    )
+    return ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

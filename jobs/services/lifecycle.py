@@ -13,6 +13,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.sql import statement
+from jobs.events import JobEvent
 from jobs.services import audit
 from jobs.states import JobState
 from jobs.wakeup import WAKE
@@ -71,7 +72,7 @@ def cancel(
             outcome = CancelOutcome.REQUESTED
         if not cursor.rowcount:
             raise _conflict(cursor, job_id, "cancelled", "it has ended")
-        told = "JobCancelled" if outcome is CancelOutcome.CANCELLED else "JobCancelRequested"
+        told = JobEvent.CANCELLED if outcome is CancelOutcome.CANCELLED else "JobCancelRequested"
         _record(told, job_id, reason=reason, actor=actor, using=using)
     return outcome
 
@@ -92,7 +93,7 @@ def retry(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB
         if not cursor.rowcount:
             raise _conflict(cursor, job_id, "retried", "only FAILED and TIMEOUT can be")
         _enter_queue(cursor, job_id)
-        _record("JobRetried", job_id, reason=reason, actor=actor, using=using)
+        _record(JobEvent.RETRIED, job_id, reason=reason, actor=actor, using=using)
 
 
 def hold(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -111,7 +112,7 @@ def hold(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_
         )
         if not cursor.rowcount:
             raise _conflict(cursor, job_id, "held", "only one that has not begun can be")
-        _record("JobHeld", job_id, reason=reason, actor=actor, using=using)
+        _record(JobEvent.HELD, job_id, reason=reason, actor=actor, using=using)
 
 
 def release(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -129,7 +130,7 @@ def release(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_
         if not cursor.rowcount:
             raise _conflict(cursor, job_id, "released", "only a held one can be")
         _enter_queue(cursor, job_id)
-        _record("JobReleased", job_id, reason=reason, actor=actor, using=using)
+        _record(JobEvent.RELEASED, job_id, reason=reason, actor=actor, using=using)
 
 
 def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -145,7 +146,7 @@ def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_D
             raise JobNotFound(job_id)
         if row[0] in {JobState.ASSIGNED, JobState.SCHEDULED, JobState.RUNNING}:
             raise JobStateConflict(job_id, row[0], "deleted", "cancel it first")
-        _record("JobDeleted", job_id, reason=reason, actor=actor, using=using)
+        _record(JobEvent.DELETED, job_id, reason=reason, actor=actor, using=using)
         cursor.execute("DELETE FROM jobs WHERE id = %s", [job_id])
 
 
@@ -185,12 +186,13 @@ def _conflict(cursor: Any, job_id: uuid.UUID, action: str, allowed: str) -> Exce
 
 def _record(event_type: str, job_id: uuid.UUID, *, reason: str, actor: str, using: str) -> None:
     with connections[using].cursor() as cursor:
-        cursor.execute("SELECT correlation_id, name FROM jobs WHERE id = %s", [job_id])
-        correlation_id, name = cursor.fetchone()
+        cursor.execute("SELECT correlation_id, name, state FROM jobs WHERE id = %s", [job_id])
+        correlation_id, name, state = cursor.fetchone()
     audit.record(
         event_type,
-        {"job_id": str(job_id), "name": name, "reason": reason},
+        {"job_id": str(job_id), "name": name, "state": state, "reason": reason},
         actor=actor,
         correlation_id=correlation_id,
+        about=job_id,
         using=using,
     )

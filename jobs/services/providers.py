@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from jobs.events import ProviderEvent
 from jobs.models import Provider, Worker
 from jobs.selection import Candidate, Needs, capabilities, choose
 from jobs.services import audit
@@ -98,9 +99,10 @@ def save(
             cursor.execute(_SAVE, {"id": provider_id, **columns})
             is_new = bool(cursor.fetchone()[0])
             audit.record(
-                "ProviderSaved",
+                ProviderEvent.SAVED,
                 {"provider_id": str(provider_id), "name": name, "is_new": is_new},
                 actor=actor,
+                about=provider_id,
                 using=using,
             )
     except IntegrityError as error:
@@ -140,7 +142,7 @@ def set_status(
                 [status.value, provider_id],
             )
         audit.record(
-            "ProviderStatusChanged",
+            ProviderEvent.STATUS_CHANGED,
             {
                 "provider_id": str(provider_id),
                 "name": found.name,
@@ -149,6 +151,7 @@ def set_status(
                 "reason": reason,
             },
             actor=actor,
+            about=provider_id,
             using=using,
         )
     return True
@@ -184,9 +187,10 @@ def delete(
                 "remove what has ended."
             )
         audit.record(
-            "ProviderDeleted",
+            ProviderEvent.DELETED,
             {"provider_id": str(provider_id), "name": found.name, "reason": reason},
             actor=actor,
+            about=provider_id,
             using=using,
         )
         with connections[using].cursor() as cursor:

@@ -18,6 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from hodei.compat import uuid7
 from hodei.sql import statement
 from jobs import spec as specs
+from jobs import telling
 from jobs.executors import SpecInvalid
 from jobs.registry import check_spec
 from jobs.spec import JobInvalid, NewJob
@@ -59,7 +60,7 @@ def enqueue(*, using: str = DEFAULT_DB_ALIAS, **job: Any) -> Enqueued:
     columns = checked(given)
     parameters = {"id": uuid7(), **columns, **WAKE}
     with connections[using].cursor() as cursor:
-        cursor.execute(statement("jobs", "enqueue"), parameters)
+        cursor.execute(telling.text("enqueue"), parameters)
         row = cursor.fetchone()
         if row is None:
             # Somebody has committed the same key after this statement began.
@@ -132,7 +133,7 @@ def _store(cursor: CursorWrapper, rows: Sequence[dict[str, Any]]) -> list[uuid.U
     if len(rows) >= COPY_FROM and not has_keys:
         return _copy(cursor, rows)
     cursor.execute(
-        statement("jobs", "enqueue_many"),
+        telling.text("enqueue_many"),
         {
             "ids": [row["id"] for row in rows],
             "specs": [row["spec"] for row in rows],
@@ -183,4 +184,7 @@ def _copy(cursor: Any, rows: Sequence[dict[str, Any]]) -> list[uuid.UUID]:
         with cursor.copy(_COPY_LATER) as copy:
             for row in later:
                 copy.write_row((row["id"], row["run_after"], row["queue"], row["priority"]))
-    return [row["id"] for row in rows]
+    ids = [row["id"] for row in rows]
+    if telling.tells_anything("tell_enqueued"):
+        cursor.execute(telling.text("tell_enqueued"), {"ids": ids})
+    return ids

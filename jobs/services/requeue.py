@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.compat import uuid7
 from hodei.sql import statement
+from jobs.events import JobEvent
 from jobs.services import audit
 from jobs.states import FailureKind, JobState
 from jobs.wakeup import WAKE
@@ -109,9 +110,19 @@ def _tell(  # noqa: PLR0917
     cursor: Any, rows: list[Any], batch: uuid.UUID, reason: str, actor: str, using: str
 ) -> None:
     audit.record_many(
-        "JobRetried",
+        JobEvent.RETRIED,
         [
-            (correlation, {"job_id": str(job), "name": name, "reason": reason, "batch": str(batch)})
+            audit.Record(
+                payload={
+                    "job_id": str(job),
+                    "name": name,
+                    "state": JobState.PENDING,
+                    "reason": reason,
+                    "batch": str(batch),
+                },
+                correlation_id=correlation,
+                about=job,
+            )
             for job, _, correlation, name in rows
         ],
         actor=actor,

@@ -17,7 +17,8 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.models import DateTimeField, Func, Q
 
 from hodei.sql import statement
-from jobs import leases
+from jobs import leases, telling
+from jobs.events import KINDS, WorkerEvent
 from jobs.models import Worker
 from jobs.services import audit, providers, tokens
 from jobs.states import WORKER_FINAL, WORKER_TRANSITIONS, WorkerState
@@ -31,8 +32,8 @@ _CHUNK = 1_000
 MOST_FOUND = 1_000
 
 LIVE = frozenset(WorkerState) - WORKER_FINAL
-REGISTERED = "WorkerRegistered"
-LOST = "WorkerLost"
+REGISTERED = WorkerEvent.REGISTERED
+LOST = WorkerEvent.LOST
 
 
 class WorkerNotFound(LookupError):  # noqa: N818  (it reads as the fact it states)
@@ -93,7 +94,9 @@ def create(
             spec=spec,
             using=using,
         )
-        _record("WorkerCreated", worker_id, actor=actor, using=using, provider_id=str(provider_id))
+        _record(
+            WorkerEvent.CREATED, worker_id, actor=actor, using=using, provider_id=str(provider_id)
+        )
 
 
 def register(
@@ -165,12 +168,15 @@ def heartbeat(worker_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> WorkerS
         cursor.execute(
             "UPDATE workers SET last_heartbeat = clock_timestamp(), updated_at = clock_timestamp(),"
             " state = CASE WHEN state IN ('CONNECTING', 'REGISTERED') THEN 'READY' ELSE state END "
-            "WHERE id = %s AND state NOT IN ('CREATING', 'TERMINATED', 'FAILED') RETURNING state",
+            "WHERE id = %s AND state NOT IN ('CREATING', 'TERMINATED', 'FAILED') RETURNING state, "
+            "(SELECT before.state FROM workers AS before WHERE before.id = workers.id)",
             [worker_id],
         )
         row = cursor.fetchone()
     if row is None:
         raise _conflict(worker_id, "give a sign of life", "it must register, or end", using)
+    if row[0] != row[1]:
+        _tell_of(worker_id, WorkerState(row[0]), using)
     return WorkerState(row[0])
 
 
@@ -201,7 +207,7 @@ def move(
         if not moved:
             allowed = f"that is for one that is {_any_of(sources)}"
             raise _conflict(worker_id, f"become {to.value}", allowed, using)
-        _record("WorkerStateChanged", worker_id, actor=actor, using=using, reason=reason,
+        _record(WorkerEvent.STATE_CHANGED, worker_id, actor=actor, using=using, reason=reason,
                 state=to.value)  # fmt: skip
 
 
@@ -221,7 +227,7 @@ def terminate(
     """
     with transaction.atomic(using=using):
         _lock(worker_id, using)
-        return _end(worker_id, "WorkerTerminated", reason=reason, actor=actor, using=using)
+        return _end(worker_id, WorkerEvent.TERMINATED, reason=reason, actor=actor, using=using)
 
 
 def lose_worker(
@@ -264,6 +270,7 @@ def assign(worker_id: uuid.UUID, job_id: uuid.UUID, *, using: str = DEFAULT_DB_A
         raise
     if not moved:
         raise _conflict(worker_id, "take a job", "only a READY one without a job can", using)
+    _tell_of(worker_id, WorkerState.BUSY, using)
 
 
 def release(worker_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -273,12 +280,14 @@ def release(worker_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> None:
         cursor.execute(
             "UPDATE workers SET current_job_id = NULL, updated_at = clock_timestamp(), "
             "state = CASE state WHEN 'BUSY' THEN 'READY' ELSE state END "
-            "WHERE id = %s AND state IN ('BUSY', 'DRAINING', 'TERMINATING')",
+            "WHERE id = %s AND state IN ('BUSY', 'DRAINING', 'TERMINATING') RETURNING state",
             [worker_id],
         )
-        moved = cursor.rowcount
-    if not moved:
+        row = cursor.fetchone()
+    if row is None:
         raise _conflict(worker_id, "give its job back", "only a BUSY one can", using)
+    if row[0] == WorkerState.READY:
+        _tell_of(worker_id, WorkerState.READY, using)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,7 +416,7 @@ def _end(worker_id: uuid.UUID, event: str, *, reason: str, actor: str, using: st
         held, jobs = cursor.rowcount, 0
         while held > 0:
             cursor.execute(
-                statement("jobs", "rescue"),
+                telling.text("rescue"),
                 {"number": _CHUNK, "most": leases.MOST_LOST_LEASES, "message": leases.LOST},
             )
             rows = cursor.fetchall()
@@ -433,5 +442,14 @@ def _conflict(worker_id: uuid.UUID, action: str, allowed: str, using: str) -> Ex
     return WorkerStateConflict(worker_id, state, action, allowed)
 
 
+def _tell_of(worker_id: uuid.UUID, state: WorkerState, using: str) -> None:
+    """What a worker does by itself, where all transitions are on record."""
+    if telling.is_told(WorkerEvent.STATE_CHANGED):
+        event, actor = WorkerEvent.STATE_CHANGED, f"worker {worker_id}"
+        _record(event, worker_id, actor=actor, using=using, state=state.value)
+
+
 def _record(event: str, worker_id: uuid.UUID, *, actor: str, using: str, **facts: Any) -> None:
-    audit.record(event, {"worker_id": str(worker_id), **facts}, actor=actor, using=using)
+    about = worker_id if event in KINDS else None
+    payload = {"worker_id": str(worker_id), **facts}
+    audit.record(event, payload, actor=actor, about=about, using=using)

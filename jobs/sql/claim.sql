@@ -45,7 +45,13 @@ WITH pick AS MATERIALIZED (
     SELECT id, %(worker)s, epoch,
            clock_timestamp() + %(seconds)s * interval '1 second', clock_timestamp()
       FROM taken
-)
+)/*told , changed AS (
+    SELECT id, CASE state WHEN 'RUNNING' THEN 'JobStarted' ELSE 'JobAssigned' END AS event, name,
+           correlation_id, trace_parent,
+           jsonb_build_object('state', state, 'queue', queue, 'attempts', attempts,
+                              'worker_id', %(worker)s::uuid) AS facts
+      FROM taken
+){parts}*/
 SELECT taken.id, taken.epoch, taken.spec::text, taken.attempts, taken.max_attempts,
        extract(epoch FROM taken.timeout)::float8, taken.name, taken.correlation_id,
        taken.trace_parent, taken.created_at, taken.started_at, taken.lost_leases,

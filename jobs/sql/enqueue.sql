@@ -8,7 +8,7 @@ WITH stored AS (
             %(run_after)s::timestamptz, %(timeout)s::interval, %(max_attempts)s,
             %(correlation_id)s, %(idempotency_key)s, %(trace_parent)s, %(metadata)s::jsonb)
         ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-    RETURNING id, queue, priority, run_after
+    RETURNING id, queue, priority, run_after/*told , name, correlation_id, trace_parent*/
 ), ready AS (
     INSERT INTO job_queue (job_id, queue, priority)
     SELECT id, queue, priority FROM stored
@@ -18,7 +18,12 @@ WITH stored AS (
     INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
     SELECT id, run_after, queue, priority FROM stored
      WHERE NOT %(orchestrated)s AND run_after > clock_timestamp()
-)
+)/*told , changed AS (
+    SELECT id, 'JobEnqueued' AS event, name, correlation_id, trace_parent,
+           jsonb_build_object('state', 'PENDING', 'queue', queue, 'priority', priority,
+                              'run_after', run_after) AS facts
+      FROM stored
+){parts}*/
 SELECT stored.id, true AS is_new,
        CASE WHEN NOT EXISTS (SELECT FROM ready) THEN NULL
             WHEN pg_try_advisory_lock_shared(%(gate)s, hashtext(stored.queue))

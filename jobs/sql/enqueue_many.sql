@@ -27,5 +27,10 @@ WITH given AS (
     INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
     SELECT g.id, g.run_after, g.queue, g.priority FROM given AS g JOIN stored USING (id)
      WHERE NOT g.orchestrated AND g.run_after > clock_timestamp()
-)
+)/*told , changed AS (
+    SELECT id, 'JobEnqueued' AS event, g.name, g.correlation_id, g.trace_parent,
+           jsonb_build_object('state', 'PENDING', 'queue', g.queue, 'priority', g.priority,
+                              'run_after', g.run_after) AS facts
+      FROM given AS g JOIN stored USING (id)
+){parts}*/
 SELECT id FROM stored

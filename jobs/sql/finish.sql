@@ -6,8 +6,9 @@ WITH ended AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[], %(states)s::text[],
                          %(results)s::jsonb[], %(errors)s::text[], %(seconds)s::float8[],
                          %(spent)s::boolean[], %(kinds)s::text[], %(classes)s::text[],
-                         %(traces)s::text[])
-                  AS e (id, epoch, state, result, error, seconds, spent, kind, class, trace)
+                         %(traces)s::text[]/*told , %(told)s::text[]*/)
+                  AS e (id, epoch, state, result, error, seconds, spent, kind, class, trace
+                        /*told , told*/)
 ), mine AS (
     DELETE FROM job_leases AS l USING ended
      WHERE l.job_id = ANY(%(ids)s::uuid[]) AND l.job_id = ended.id AND l.epoch = ended.epoch
@@ -26,6 +27,7 @@ WITH ended AS (
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.run_after, j.attempts, j.started_at,
               mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id
+              /*told , j.name, j.correlation_id, j.trace_parent, mine.told*/
 ), again AS (
     INSERT INTO job_queue (job_id, queue, priority)
     SELECT id, queue, priority FROM written
@@ -38,5 +40,17 @@ WITH ended AS (
                                      error_class, message, traceback)
     SELECT id, attempts, worker_id, started_at, clock_timestamp(), kind, class, error, trace
       FROM written WHERE kind IS NOT NULL
-)
+)/*told , changed AS (
+    SELECT id, CASE state WHEN 'SUCCEEDED' THEN 'JobSucceeded' WHEN 'FAILED' THEN 'JobFailed'
+                          WHEN 'TIMEOUT' THEN 'JobTimedOut' WHEN 'CANCELLED' THEN 'JobCancelled'
+                          ELSE CASE WHEN kind IS NULL THEN 'JobReturned' ELSE 'JobRetryScheduled'
+                               END END AS event,
+           name, correlation_id, trace_parent,
+           jsonb_build_object('state', state, 'queue', queue, 'attempts', attempts,
+                              'worker_id', worker_id, 'kind', kind, 'error_class', class,
+                              'error', told, 'run_after',
+                              CASE WHEN state = 'PENDING' AND seconds > 0 THEN run_after END)
+           AS facts
+      FROM written
+){parts}*/
 SELECT id FROM mine

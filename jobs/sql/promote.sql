@@ -8,7 +8,11 @@ WITH due AS MATERIALIZED (
 ), moved AS (
     DELETE FROM job_queue_deferred AS d USING due WHERE d.job_id = due.job_id
     RETURNING d.job_id, d.queue, d.priority
-)
+)/*told , changed AS (
+    SELECT moved.job_id AS id, 'JobPromoted' AS event, j.name, j.correlation_id, j.trace_parent,
+           jsonb_build_object('state', j.state, 'queue', moved.queue) AS facts
+      FROM moved JOIN jobs AS j ON j.id = moved.job_id AND j.state = 'PENDING'
+){parts}*/
 INSERT INTO job_queue (job_id, queue, priority)
 SELECT moved.job_id, moved.queue, moved.priority
   FROM moved JOIN jobs AS j ON j.id = moved.job_id AND j.state = 'PENDING'

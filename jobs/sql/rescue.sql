@@ -31,6 +31,7 @@ WITH expired AS MATERIALIZED (
      WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone)) AND j.id = gone.job_id
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id
+              /*told , j.name, j.correlation_id, j.trace_parent, j.lost_leases*/
 ), again AS (
     INSERT INTO job_queue (job_id, queue, priority)
     SELECT id, queue, priority FROM lost WHERE state = 'PENDING'
@@ -41,5 +42,13 @@ WITH expired AS MATERIALIZED (
     SELECT id, attempts + 1, worker_id, started_at, clock_timestamp(), 'InfrastructureError',
            %(message)s
       FROM lost
-)
+)/*told , changed AS (
+    SELECT id, CASE state WHEN 'PENDING' THEN 'JobRescued' WHEN 'FAILED' THEN 'JobFailed'
+                          ELSE 'JobCancelled' END AS event,
+           name, correlation_id, trace_parent,
+           jsonb_build_object('state', state, 'queue', queue, 'attempts', attempts,
+                              'worker_id', worker_id, 'lost_leases', lost_leases,
+                              'kind', 'InfrastructureError', 'error', %(message)s::text) AS facts
+      FROM lost
+){parts}*/
 SELECT id, state, queue, worker_id FROM lost

@@ -6,10 +6,18 @@ WITH mine AS (
         ON l.job_id = held.id AND l.epoch = held.epoch
      WHERE l.cancel_requested_at IS NULL
        FOR UPDATE OF l
-)
+)/*told , begun AS (*/
 UPDATE jobs AS j
    SET state = 'RUNNING', attempts = j.attempts + 1, started_at = clock_timestamp(),
        updated_at = clock_timestamp()
   FROM mine
  WHERE j.id = mine.job_id AND (j.state = 'ASSIGNED') IS TRUE
-RETURNING j.id, j.attempts, j.started_at
+RETURNING j.id, j.attempts, j.started_at/*told
+        , j.state, j.name, j.correlation_id, j.trace_parent, j.queue, j.worker_id
+), changed AS (
+    SELECT id, 'JobStarted' AS event, name, correlation_id, trace_parent,
+           jsonb_build_object('state', state, 'queue', queue, 'attempts', attempts,
+                              'worker_id', worker_id) AS facts
+      FROM begun
+){parts}
+SELECT id, attempts, started_at FROM begun*/

@@ -58,8 +58,8 @@ class TestRequeue:
             (
                 *("JobRetried", "c1", "me"),
                 json.dumps(
-                    {"name": "report", "batch": str(found.batch), "job_id": str(job),
-                     "reason": "it is back"}
+                    {"name": "report", "batch": str(found.batch), "state": "PENDING",
+                     "job_id": str(job), "reason": "it is back"}
                 ),
             )
         ]  # fmt: skip
