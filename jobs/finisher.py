@@ -19,6 +19,7 @@ from hodei.backoff import Backoff
 from hodei.sessions import connect
 from hodei.sql import statement
 from jobs import leases
+from jobs.current import Current
 from jobs.runs import Ended
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ class Finisher:
         self._lease_seconds = lease_seconds
         #: Called when the worker's row says that it is to end.
         self._ended = ended
+        #: What it runs, where that is one at a time.
+        self.current: Current | None = None
         self._queue: deque[tuple[Ended, Told | None]] = deque()
         self._wake = threading.Event()
+        if held.slots == 1:
+            self.current = Current(worker, self._wake)
         self._stop = threading.Event()
         self._rng = Random()  # noqa: S311  (to spread load, not to hide anything)
         self._session: psycopg.Connection[Any] | None = None
@@ -167,6 +172,8 @@ class Finisher:
             ).fetchone()
             if row is None or row[0] in {"DRAINING", "TERMINATING"}:
                 self._ended()
+        if self.current is not None:
+            self.current.write(session)
 
     def _renew(self, session: psycopg.Connection[Any]) -> None:
         held = self._held.leases()
@@ -188,7 +195,10 @@ class Finisher:
         self._wake.set()
 
     def _until_next(self) -> float:
-        return max(min(self._renew_at, self._beat_at) - time.monotonic(), 0.001)
+        seconds = min(self._renew_at, self._beat_at) - time.monotonic()
+        if self.current is not None:
+            seconds = min(seconds, self.current.until_due())
+        return max(seconds, 0.001)
 
     def _lost(self, error: Exception, failures: int) -> None:
         if self._session is not None:

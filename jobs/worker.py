@@ -334,6 +334,8 @@ class Worker:
             limit = executor.default_timeout if job.timeout is None else job.timeout
             run.deadline = None if limit is None else began + limit
             self._held.begin(run)
+            if self._finisher.current is not None:
+                self._finisher.current.runs(run.id)
             outcome = executor.run(run)
         except SpecInvalid as error:
             outcome = Failed(FailureKind.CONFIGURATION_ERROR, str(error))
@@ -342,6 +344,8 @@ class Worker:
         # Until it is added somebody runs: a drain must not take this moment for the end.
         self._end_run(run, outcome)
         self._held.done(run, time.monotonic() - began)
+        if self._finisher.current is not None:
+            self._finisher.current.runs(None)
         with self._mutex:
             self.runs += 1
 

@@ -6,11 +6,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from django.db import connections
 
+from hodei.sessions import connect
+from jobs import leases
 from jobs import worker as worker_module
-from jobs.services import lifecycle
+from jobs.current import Current
+from jobs.services import lifecycle, workers
 from jobs.worker import Worker
 from tests.jobs import executors
 from tests.jobs.conftest import Jobs
@@ -36,6 +40,68 @@ def running(worker: Worker) -> Iterator[threading.Thread]:
         worker.stop.set()
         thread.join(30)
         assert not thread.is_alive()
+
+
+class TestCurrentJob:
+    """For those who look at workers: the lease decides who runs what."""
+
+    def noted(self, jobs: Jobs, worker: Worker) -> tuple[Any, ...]:
+        found = jobs.rows("SELECT state, current_job_id FROM workers WHERE id = %s", [worker.id])
+        return found[0] if found else ("", None)
+
+    def test_a_worker_that_runs_one_at_a_time_notes_it(self, jobs: Jobs) -> None:
+        job, worker = jobs.enqueue(0, "wait"), jobs.worker()
+        with running(worker):
+            assert eventually(lambda: self.noted(jobs, worker) == ("BUSY", job))
+            executors.go_on.set()
+            assert eventually(lambda: self.noted(jobs, worker) == ("READY", None))
+        assert self.noted(jobs, worker) == ("TERMINATED", None)
+
+    def test_a_draining_one_stays_so(self, jobs: Jobs) -> None:
+        job, worker = jobs.enqueue(0, "wait"), jobs.worker()
+        with running(worker):
+            assert executors.began.wait(20)
+            jobs.execute("UPDATE workers SET state = 'DRAINING'")
+            assert eventually(lambda: self.noted(jobs, worker) == ("DRAINING", job))
+
+    def test_one_that_runs_many_notes_none(self, jobs: Jobs) -> None:
+        assert jobs.worker(concurrency=2)._finisher.current is None
+
+    def test_a_worker_that_lost_the_job_has_it_no_more(self, jobs: Jobs) -> None:
+        job, worker = jobs.enqueue(0, "wait"), jobs.worker()
+        old = workers.register_local(resource_id="host-1")
+        workers.assign(old, job)
+        with running(worker):
+            assert eventually(lambda: self.noted(jobs, worker) == ("BUSY", job))
+        assert jobs.value("SELECT current_job_id FROM workers WHERE id = %s", [old]) is None
+
+    def test_a_job_that_is_deleted_stops_nobody(self, jobs: Jobs, caplog: Any) -> None:
+        job, worker = jobs.enqueue(0), jobs.worker()
+        current = Current(worker.id, threading.Event())
+        with connect("default", "test") as session:
+            worker._insert_worker(session)
+            leases.claim(session, worker.id, ["default"], 1, starting=1)
+            jobs.execute("DELETE FROM jobs WHERE id = %s", [job])
+            current.runs(job)
+            with caplog.at_level("INFO"):
+                current.write(session)
+            assert "was not noted" in caplog.text
+            assert self.noted(jobs, worker) == ("READY", None)
+
+    def test_what_could_not_be_written_is_written_later(self, jobs: Jobs) -> None:
+        job, worker = jobs.enqueue(0), jobs.worker()
+        current = Current(worker.id, threading.Event())
+        with connect("default", "test") as session:
+            worker._insert_worker(session)
+            leases.claim(session, worker.id, ["default"], 1, starting=1)
+            current.runs(job)
+            with connect("default", "test") as broken:
+                broken.close()
+                with pytest.raises(psycopg.OperationalError):
+                    current.write(broken)
+            assert eventually(lambda: current.until_due() == 0.0)
+            current.write(session)
+            assert self.noted(jobs, worker) == ("BUSY", job)
 
 
 class TestDrain:
