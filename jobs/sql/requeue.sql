@@ -11,7 +11,7 @@ WITH picked AS MATERIALIZED (
        SET state = 'PENDING', completed_at = NULL, result = NULL, error_message = NULL,
            run_after = NULL, lost_leases = 0, max_attempts = greatest(max_attempts, attempts + 1),
            updated_at = clock_timestamp()
-      FROM picked WHERE j.id = picked.id
+      FROM picked WHERE j.id = ANY(ARRAY(SELECT id FROM picked)) AND j.id = picked.id
     RETURNING j.id, j.queue, j.priority, j.correlation_id, j.name
 ), queued AS (
     INSERT INTO job_queue (job_id, queue, priority)

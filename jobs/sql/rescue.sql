@@ -10,7 +10,8 @@ WITH expired AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM job_leases AS l USING expired
-     WHERE l.job_id = expired.job_id AND l.epoch = expired.epoch
+     WHERE l.job_id = ANY(ARRAY(SELECT job_id FROM expired)) AND l.job_id = expired.job_id
+       AND l.epoch = expired.epoch
     RETURNING l.job_id, l.worker_id, expired.cancelled
 ), lost AS (
     UPDATE jobs AS j

@@ -6,14 +6,12 @@ test.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connections
 
 from hodei.sessions import connect
 from hodei.sql import statement
@@ -23,6 +21,7 @@ from outbox.outcomes import DELIVERED, Outcome, rejected
 from outbox.relay import Relay
 from tests.outbox.conftest import Outbox
 from tests.outbox.recorder import Recorder
+from tests.plans import Plan
 
 HISTORY, PENDING, KEYS, HELD = 20_000, 5_000, 5_000, 5_000
 PARKED = uuid.UUID(int=3)
@@ -60,55 +59,13 @@ def session(outbox: Outbox) -> Iterator[psycopg.Connection[Any]]:
         yield found
 
 
-class Plan:
-    """How the server would run a statement: the nodes of its plan."""
-
-    def __init__(self, session: psycopg.Connection[Any], name: str, parameters: Any) -> None:
-        row = session.execute(
-            f"EXPLAIN (FORMAT JSON) {statement('outbox', name)}", parameters
-        ).fetchone()
-        assert row is not None
-        (found,) = json.loads(row[0]) if isinstance(row[0], str) else row[0]
-        self.nodes = list(_nodes(found["Plan"]))
-
-    def indexes_of(self, table: str) -> set[str]:
-        """By which indexes its rows are found; "none" stands for all of them being read."""
-        within: set[str] = set()
-        for node in self.nodes:
-            if "Index Name" in node and (
-                node.get("Relation Name") == table or _table_of(node["Index Name"]) == table
-            ):
-                within.add(node["Index Name"])
-            if node["Node Type"] == "Seq Scan" and node["Relation Name"] == table:
-                within.add("none")
-        return within
-
-    @property
-    def joins(self) -> set[str]:
-        return {node["Node Type"] for node in self.nodes} & {
-            "Hash Join",
-            "Merge Join",
-            "Nested Loop",
-        }
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from _nodes(part)
-
-
-def _table_of(index: str) -> str:
-    with connections["default"].cursor() as cursor:
-        cursor.execute(
-            "SELECT indrelid::regclass::text FROM pg_index WHERE indexrelid = %s::regclass", [index]
-        )
-        return str(cursor.fetchone()[0])
+def plan_of(session: psycopg.Connection[Any], name: str, parameters: Any) -> Plan:
+    return Plan(session, statement("outbox", name), parameters)
 
 
 class TestIndexes:
     def test_fetch(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
-        plan = Plan(
+        plan = plan_of(
             session,
             "fetch",
             {"destination": "default", "lanes": list(range(LANES)), "per_lane": 100, "most": 5_000},
@@ -124,7 +81,7 @@ class TestIndexes:
             "SELECT id FROM outbox_events WHERE status = 'PENDING' LIMIT %s", [number]
         ).fetchall()
 
-        plan = Plan(
+        plan = plan_of(
             session,
             "acknowledge",
             {
@@ -140,18 +97,18 @@ class TestIndexes:
     def test_wake_heads(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
         asked = {"destination": "default", "lanes": list(range(LANES))}
 
-        plan = Plan(session, "wake_heads", asked)
+        plan = plan_of(session, "wake_heads", asked)
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
         assert plan.indexes_of("outbox_keys") == {"outbox_keys_due_idx", "outbox_keys_pkey"}
 
     def test_next_due(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
-        plan = Plan(session, "next_due", {"destination": "default", "lanes": list(range(LANES))})
+        plan = plan_of(session, "next_due", {"destination": "default", "lanes": list(range(LANES))})
 
         assert plan.indexes_of("outbox_keys") == {"outbox_keys_due_idx"}
 
     def test_let_go(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
-        plan = Plan(
+        plan = plan_of(
             session,
             "let_go",
             {"destination": "default", "types": ["JOB"], "aggregates": [PARKED], "most": 1_000},
@@ -160,7 +117,7 @@ class TestIndexes:
         assert plan.indexes_of("outbox_events") == {"outbox_events_held_idx"}
 
     def test_known_keys(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
-        plan = Plan(session, "known_keys", {"keys": ["a", "b"]})
+        plan = plan_of(session, "known_keys", {"keys": ["a", "b"]})
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_idempotency_key_key"}
 

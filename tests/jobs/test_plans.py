@@ -1,0 +1,309 @@
+"""By which index the statements that run all the time find their rows, and how many there are.
+
+On tables with a history, as they are in use: a plan that reads a whole table would pass every other
+test. With nothing told, and with everything told.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+
+from hodei.sessions import connect
+from hodei.sql import statement
+from jobs import telling
+from jobs.leases import _BEYOND
+from jobs.services import inspection, retention
+from jobs.services.requeue import RequeueFilter, _condition
+from jobs.states import FailureKind
+from jobs.wakeup import WAKE
+from tests.jobs.conftest import TABLES
+from tests.plans import Plan
+
+HISTORY, EACH = 20_000, 5_000
+JOBS = """
+    INSERT INTO jobs (id, spec, state, queue, idempotency_key, worker_id, created_at, completed_at,
+                      correlation_id)
+    SELECT md5(%s || n)::uuid, '{}', %s, 'q' || n %% 5, CASE WHEN n %% 2 = 0 THEN %s || n END,
+           md5('w' || n)::uuid, now() - n * interval '1 minute', now(), 'c' || n %% 100
+      FROM generate_series(1, %s) AS s (n)"""
+REST = """
+    INSERT INTO job_queue (job_id, queue, priority)
+    SELECT id, queue, 0 FROM jobs WHERE state = 'PENDING' AND correlation_id < 'c5';
+    INSERT INTO job_queue_deferred (job_id, run_after, queue)
+    SELECT id, now() + interval '1 day', queue FROM jobs
+     WHERE state = 'PENDING' AND correlation_id >= 'c5';
+    INSERT INTO job_leases (job_id, worker_id, epoch, expires_at)
+    SELECT id, worker_id, row_number() OVER (), now() + interval '1 minute' FROM jobs
+     WHERE state = 'RUNNING';
+    INSERT INTO job_failed_attempts (job_id, attempt, kind)
+    SELECT id, n, 'Unknown' FROM jobs, generate_series(1, 2) AS s (n) WHERE state = 'FAILED';
+    INSERT INTO provider_configs (id, name, provider_type) VALUES (gen_random_uuid(), 'p', 'test');
+    INSERT INTO workers (id, provider_id, provider_type, provider_resource_id, state, spec, handle,
+                         last_heartbeat)
+    SELECT md5('w' || n)::uuid, p.id, 'test', n,
+           CASE WHEN n % 100 = 0 THEN 'READY' ELSE 'TERMINATED' END, '{}', '{}', now()
+      FROM generate_series(1, 5000) AS s (n), provider_configs AS p;
+    INSERT INTO job_schedules (name, cron, spec, next_run_at)
+    SELECT 's' || n, '0 0 * * *', '{}', now() + interval '1 day'
+      FROM generate_series(1, 5000) AS s (n);
+    INSERT INTO audit_logs (id, event_type, payload, occurred_at, actor)
+    SELECT gen_random_uuid(), 'JobFailed', '{}', now() - n * interval '1 minute', 'a' || n % 50
+      FROM generate_series(1, 10000) AS s (n);
+    INSERT INTO worker_bootstrap_tokens (worker_id, expires_at)
+    SELECT md5('w' || n)::uuid, now() FROM generate_series(1, 5000) AS s (n)"""
+
+
+@pytest.fixture(scope="module")
+def used(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The tables, with a history and with jobs in every state, for all tests of this file: they
+    look and change nothing."""
+    with django_db_blocker.unblock():
+        with connections["default"].cursor() as cursor:
+            cursor.execute(f"TRUNCATE {TABLES}")
+            for state, number in (
+                *(("SUCCEEDED", HISTORY), ("PENDING", 2 * EACH), ("RUNNING", EACH)),
+                *(("FAILED", EACH), ("TIMEOUT", 100)),
+            ):
+                cursor.execute(JOBS, [state, state, state, number])
+            cursor.execute(REST)
+            cursor.execute(f"ANALYZE {TABLES}")
+        try:
+            yield
+        finally:
+            with connections["default"].cursor() as cursor:
+                cursor.execute(f"TRUNCATE {TABLES}")
+            connections["default"].close()
+
+
+@pytest.fixture(scope="module")
+def session(used: None) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as a worker has it."""
+    with connect("default", "test of plans") as found:
+        yield found
+
+
+@pytest.fixture(autouse=True, params=["none", "all"])
+def _told(request: pytest.FixtureRequest, settings: Any) -> None:
+    settings.JOBS_EVENTS = request.param
+    settings.JOBS_AUDIT = "all" if request.param == "all" else "important"
+
+
+def held(session: psycopg.Connection[Any], number: int) -> dict[str, Any]:
+    rows = session.execute("SELECT job_id, epoch FROM job_leases LIMIT %s", [number]).fetchall()
+    return {"ids": [row[0] for row in rows], "epochs": [row[1] for row in rows]}
+
+
+class TestWorker:
+    @pytest.mark.parametrize("number", [1, 500])
+    @pytest.mark.parametrize("beyond", [False, True])
+    def test_claim(self, session: psycopg.Connection[Any], number: int, beyond: bool) -> None:
+        sql = telling.text("claim").replace("/* beyond */", _BEYOND if beyond else "")
+        queues = ["q0", "q1", "q2"]
+        parameters = {"worker": uuid.uuid4(), "queues": queues, "priorities": [0, 0, 0]}
+        rest = {"after": [0, 0, 0], "number": number, "starting": 1, "seconds": 30.0}
+
+        plan = Plan(session, sql, {**parameters, **rest})
+
+        assert plan.indexes_of("job_queue") == {"job_queue_claim_idx", "job_queue_pkey"}
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+    @pytest.mark.parametrize("number", [1, 500])
+    def test_start(self, session: psycopg.Connection[Any], number: int) -> None:
+        plan = Plan(session, telling.text("start"), held(session, number))
+
+        assert plan.indexes_of("job_leases") == {"job_leases_pkey"}
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+    @pytest.mark.parametrize("number", [1, 500])
+    def test_finish(self, session: psycopg.Connection[Any], number: int) -> None:
+        found = held(session, number)
+        names = ("results", "errors", "seconds", "kinds", "classes", "traces", "told")
+        many = {
+            **found,
+            "states": ["FAILED"] * number,
+            "spent": [True] * number,
+            **{name: [None] * number for name in names},
+        }
+
+        plan = Plan(session, telling.text("finish"), many)
+
+        assert plan.indexes_of("job_leases") == {"job_leases_pkey"}
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+    def test_complete(self, session: psycopg.Connection[Any]) -> None:
+        (job,), (epoch,) = held(session, 1).values()
+        parameters = {"id": job, "epoch": epoch, "result": None}
+
+        plan = Plan(session, telling.text("complete"), parameters)
+
+        assert plan.indexes_of("job_leases") == {"job_leases_pkey"}
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+    @pytest.mark.parametrize("number", [1, 500])
+    def test_renew(self, session: psycopg.Connection[Any], number: int) -> None:
+        plan = Plan(session, statement("jobs", "renew"), {**held(session, number), "seconds": 30.0})
+
+        assert plan.indexes_of("job_leases") == {"job_leases_pkey"}
+
+    def test_queues(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "queues"))
+
+        assert plan.indexes_of("job_queue") == {"job_queue_claim_idx"}
+
+    def test_heartbeat(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "heartbeat"), {"worker": uuid.uuid4()})
+
+        assert plan.indexes_of("workers") == {"workers_pkey"}
+
+    def test_note_current(self, session: psycopg.Connection[Any]) -> None:
+        parameters = {"worker": uuid.uuid4(), "job": uuid.uuid4()}
+
+        plan = Plan(session, statement("jobs", "note_current"), parameters)
+
+        assert plan.indexes_of("workers") == {"workers_pkey"}
+        assert plan.indexes_of("job_leases") == {"job_leases_pkey"}
+
+
+class TestRescuer:
+    def test_rescue(self, session: psycopg.Connection[Any]) -> None:
+        parameters = {"number": 1_000, "most": 5, "message": "gone"}
+
+        plan = Plan(session, telling.text("rescue"), parameters)
+
+        assert plan.indexes_of("job_leases") == {"job_leases_expires_idx", "job_leases_pkey"}
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+    def test_promote(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, telling.text("promote"), {"number": 1_000})
+
+        found = plan.indexes_of("job_queue_deferred")
+        assert found == {"job_queue_deferred_due_idx", "job_queue_deferred_pkey"}
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+    def test_next_due(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "next_due"))
+
+        assert plan.indexes_of("job_queue_deferred") == {"job_queue_deferred_due_idx"}
+
+    def test_lose_workers(self, session: psycopg.Connection[Any]) -> None:
+        parameters = {"making": 600.0, "silence": 30.0, "uptime": 30.0, "number": 1_000}
+
+        plan = Plan(session, statement("jobs", "lose_workers"), parameters)
+
+        assert plan.indexes_of("workers") == {"idx_workers_state", "workers_pkey"}
+
+
+class TestTicker:
+    def test_next_tick(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "next_tick"))
+
+        assert "job_schedules_due_idx" in plan.indexes_of("job_schedules")
+
+    def test_due_schedules(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "due_schedules"), {"number": 100})
+
+        assert "job_schedules_due_idx" in plan.indexes_of("job_schedules")
+
+
+class TestEnqueue:
+    def test_a_known_key(self, session: psycopg.Connection[Any]) -> None:
+        names = ("name", "run_after", "timeout", "correlation_id", "trace_parent")
+        parameters = {
+            "id": uuid.uuid4(),
+            "spec": "{}",
+            "queue": "q0",
+            "priority": 0,
+            "metadata": "{}",
+            "max_attempts": 3,
+            "idempotency_key": "FAILED2",
+            "orchestrated": False,
+            **WAKE,
+            **dict.fromkeys(names),
+        }
+
+        plan = Plan(session, telling.text("enqueue"), parameters)
+
+        assert plan.indexes_of("jobs") == {"jobs_idempotency_key_key"}
+
+    def test_what_was_copied_is_told_by_its_keys(self, session: psycopg.Connection[Any]) -> None:
+        ids = held(session, 500)["ids"]
+
+        plan = Plan(session, telling.text("tell_enqueued"), {"ids": ids})
+
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+
+
+class TestPeople:
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            RequeueFilter(),
+            RequeueFilter(queue="q1"),
+            RequeueFilter(name="a"),
+            RequeueFilter(since=datetime(2026, 1, 1, tzinfo=UTC)),
+            RequeueFilter(kind=FailureKind.IO_ERROR),
+        ],
+        ids=["all", "queue", "name", "since", "kind"],
+    )
+    def test_requeue(self, session: psycopg.Connection[Any], wanted: RequeueFilter) -> None:
+        condition, parameters = _condition(wanted)
+        sql = statement("jobs", "requeue").replace("/* filter */", condition)
+        before = datetime(2126, 1, 1, tzinfo=UTC)
+
+        plan = Plan(session, sql, {**parameters, "number": 500, "before": before})
+
+        assert plan.indexes_of("jobs") <= {"jobs_state_created_idx", "jobs_pkey"}
+        attempts = {"job_failed_attempts_job_idx"} if wanted.kind else set()
+        assert plan.indexes_of("job_failed_attempts") == attempts
+
+    def test_a_result(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "result"), {"id": held(session, 1)["ids"][0]})
+
+        assert plan.indexes_of("jobs") == {"jobs_pkey"}
+        assert plan.indexes_of("job_failed_attempts") == {"job_failed_attempts_job_idx"}
+
+    def test_statistics(self, session: psycopg.Connection[Any]) -> None:
+        """It counts up to a limit, and what it counts of the jobs is found by their state."""
+        plan = Plan(session, inspection._REST, {"most": 10_000})
+
+        assert plan.indexes_of("jobs") == {"jobs_state_created_idx"}
+        queues = Plan(session, inspection._QUEUES, {"most": 10_000})
+        assert "job_queue_claim_idx" in queues.indexes_of("job_queue")
+
+
+class TestRetention:
+    @pytest.mark.parametrize(
+        ("table", "condition", "indexes"),
+        [
+            ("jobs", retention._JOBS, {"jobs_state_created_idx", "idx_jobs_created_at"}),
+            ("audit", retention._AUDIT, {"idx_audit_occurred_at"}),
+        ],
+        ids=["jobs", "audit"],
+    )
+    def test_the_oldest_are_found_by_an_index(
+        self, session: psycopg.Connection[Any], table: str, condition: str, indexes: set[str]
+    ) -> None:
+        found = retention._TABLES[table]
+        sql = (
+            f"SELECT {found.key} FROM {found.name} WHERE {condition} AND {found.order} >= "
+            f"'-infinity'::timestamptz ORDER BY {found.order} LIMIT 1000"
+        )
+        parameters = {"state": "SUCCEEDED", "before": datetime(2020, 1, 1, tzinfo=UTC)}
+
+        assert Plan(session, sql, parameters).indexes_of(found.name) <= indexes
+
+
+def test_pitfall_6_no_index_on_what_is_in_a_document(session: psycopg.Connection[Any]) -> None:
+    """A GIN index on specs or metadata is paid for by whoever enqueues."""
+    rows = session.execute(
+        "SELECT indexname FROM pg_indexes WHERE tablename LIKE 'job%%' AND indexdef ~* 'using gin'"
+    ).fetchall()
+
+    assert rows == []
