@@ -27,8 +27,8 @@ ENDED_BADLY = frozenset({"FAILED", "TIMEOUT", "CANCELLED"})
 #: Characters of an error that the audit and events have.
 LONGEST_TOLD = 1_000
 
-# The queue is said twice, since of a range of names the planner expects few rows. Of half of them,
-# which it expects of one of two queues, it would look for those beyond a mark in all queues together.
+# The queue is said twice, since of a range of names the planner expects few rows. Where it expects
+# many, as of one of two queues, it would look for those beyond a mark in all queues together.
 _BEYOND = (
     "AND e.queue BETWEEN wanted.queue AND wanted.queue "
     "AND e.priority = wanted.priority AND e.id > wanted.after"
