@@ -76,7 +76,9 @@ class TestClaim:
         assert numbers(claim(session, queues=["a", "b"])) == [2, 1]
         assert jobs.value("SELECT count(*) FROM job_queue") == 1
 
-    def test_what_is_due_later_is_off_its_path(self, jobs: Jobs, session: Session) -> None:
+    def test_pitfall_2_what_is_due_later_is_off_its_path(
+        self, jobs: Jobs, session: Session
+    ) -> None:
         later = jobs.enqueue(1, run_after=datetime.now(UTC) + timedelta(hours=1))
         past = jobs.enqueue(2, run_after=datetime.now(UTC) - timedelta(hours=1))
 
@@ -228,7 +230,7 @@ class TestFinish:
         ) == [(bad, 1, ME, "NonZeroExitCode", "a.B", "no", "here")]
         assert jobs.value("SELECT count(*) FROM job_leases") == 0
 
-    def test_a_retry_waits_for_its_time(self, jobs: Jobs, session: Session) -> None:
+    def test_defect_3_1_a_retry_waits_for_its_time(self, jobs: Jobs, session: Session) -> None:
         job = jobs.enqueue(1)
         (claimed,) = claim(session)
 
@@ -288,7 +290,9 @@ class TestRescue:
     def expire(self, jobs: Jobs) -> None:
         jobs.execute("UPDATE job_leases SET expires_at = now() - interval '1 s'")
 
-    def test_puts_back_what_a_dead_worker_held(self, jobs: Jobs, session: Session) -> None:
+    def test_defect_3_2_puts_back_what_a_dead_worker_held(
+        self, jobs: Jobs, session: Session
+    ) -> None:
         running, assigned = jobs.enqueue(1), jobs.enqueue(2)
         claim(session, starting=1)
         assert leases.rescue(session) == []
@@ -388,7 +392,7 @@ class TestEnd:
         assert (found.state, found.seconds, found.spent) == (JobState.PENDING, 5.0, False)
 
     @pytest.mark.parametrize("kind", list(FailureKind))
-    def test_only_some_kinds_are_tried_again(self, kind: FailureKind) -> None:
+    def test_defect_3_1_only_some_kinds_are_tried_again(self, kind: FailureKind) -> None:
         found = self.end(Failed(kind, "no"))
 
         again = kind in retry.RETRYABLE

@@ -74,7 +74,7 @@ class TestEveryState:
     @pytest.mark.parametrize(
         ("act", "rule", "told", "place"), [rule[1:] for rule in RULES], ids=[r[0] for r in RULES]
     )
-    def test_moves_or_refuses(
+    def test_defect_3_1_moves_or_refuses(
         self,
         jobs: Jobs,
         state: JobState,
@@ -106,7 +106,7 @@ class TestEveryState:
         assert "as agreed" in str(payload)
 
     @pytest.mark.parametrize("state", list(JobState))
-    def test_delete(self, jobs: Jobs, state: JobState) -> None:
+    def test_defect_3_1_delete(self, jobs: Jobs, state: JobState) -> None:
         job = job_in(jobs, state)
 
         if state in HELD_BY_WORKERS:
@@ -130,12 +130,12 @@ class TestEveryState:
             lifecycle.delete,
         ],
     )
-    def test_of_nothing(self, jobs: Jobs, act: Callable[..., Any]) -> None:
+    def test_defect_3_1_of_nothing(self, jobs: Jobs, act: Callable[..., Any]) -> None:
         job = uuid.uuid4()
         with pytest.raises(JobNotFound, match=f"There is no job {job}"):
             act(job, **WHO)
 
-    def test_a_retry_gives_at_least_one_more_run(self, jobs: Jobs) -> None:
+    def test_defect_3_1_a_retry_gives_at_least_one_more_run(self, jobs: Jobs) -> None:
         job = job_in(jobs, JobState.FAILED)
         jobs.execute("UPDATE jobs SET lost_leases = 5, error_message = 'it broke'")
 
@@ -157,7 +157,9 @@ class TestEveryState:
 
 class TestTwoAtOnce:
     @pytest.mark.parametrize("act", [lifecycle.cancel, lifecycle.hold, lifecycle.delete])
-    def test_with_a_claim_nobody_has_it_twice(self, jobs: Jobs, act: Callable[..., Any]) -> None:
+    def test_defect_3_2_with_a_claim_nobody_has_it_twice(
+        self, jobs: Jobs, act: Callable[..., Any]
+    ) -> None:
         """Whoever comes first: the job is held by one, or the other is told."""
         for _ in range(5):
             jobs.execute("TRUNCATE jobs, job_queue, job_leases CASCADE")

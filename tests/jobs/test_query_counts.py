@@ -39,6 +39,7 @@ pytestmark = pytest.mark.django_db
 
 WHO: dict[str, Any] = {"reason": "as agreed", "actor": "ada"}
 SPEC = {"test": {"do": "succeed"}}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Subject:
@@ -97,7 +98,7 @@ SERVICES: dict[str, tuple[int, Call]] = {
     "audit.find": (1, lambda s: audit.find()),
     "audit.count_by_type": (1, lambda s: audit.count_by_type()),
     "logs.look": (1, lambda s: logs.look(s.failed)),
-    "logs.keep": (2, lambda s: logs.keep(s.failed, until=datetime(2099, 1, 1, tzinfo=UTC), **WHO)),
+    "logs.keep": (2, lambda s: logs.keep(s.failed, until=NOW, **WHO)),
     "logs.delete": (2, lambda s: logs.delete(s.failed, **WHO)),
     "logs.total_size": (1, lambda s: logs.total_size()),
     "providers.save": (
@@ -141,7 +142,7 @@ SERVICES: dict[str, tuple[int, Call]] = {
     "schedules.find": (1, lambda s: schedules.find()),
     "schedules.job_of": (
         0,
-        lambda s: schedules.job_of("s", SPEC, {}, datetime(2026, 1, 1, tzinfo=UTC)),
+        lambda s: schedules.job_of("s", SPEC, {}, NOW),
     ),
     # A look at the clock, and of each kind a lock, a setting and a batch.
     "retention.preview": (8, lambda s: list(retention.preview())),

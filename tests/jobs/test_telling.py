@@ -389,7 +389,7 @@ class TestFinalOnly:
         assert sorted(told.events()) == ends
         assert sorted(told.audit()) == [one for one in ends if one != "JobSucceeded"]
 
-    def test_without_events_failures_and_cancellations_are_on_record(
+    def test_defect_3_5_without_events_failures_and_cancellations_are_on_record(
         self, told: Told, settings: Any
     ) -> None:
         for _ in range(4):
@@ -430,7 +430,7 @@ class TestSecrets:
 
 
 class TestTransactions:
-    def test_an_enqueue_that_is_rolled_back_leaves_nothing(
+    def test_defect_3_1_an_enqueue_that_is_rolled_back_leaves_nothing(
         self, committed: Jobs, everything: None
     ) -> None:
         later = committed.value("SELECT now() + interval '1 hour'")

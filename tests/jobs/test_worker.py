@@ -219,7 +219,9 @@ class TestOutcomes:
         assert jobs.rows("SELECT state, attempts FROM jobs") == [("PENDING", 0)]
         assert jobs.place(job) == ["job_queue_deferred"]
 
-    def test_a_spec_that_nobody_knows_fails_alone(self, jobs: Jobs, settings: Any) -> None:
+    def test_defect_3_2_a_spec_that_nobody_knows_fails_alone(
+        self, jobs: Jobs, settings: Any
+    ) -> None:
         known = jobs.enqueue(1)
         unknown = jobs.enqueue(2)
         jobs.execute("UPDATE jobs SET spec = '{\"other\": 1}' WHERE id = %s", [unknown])
