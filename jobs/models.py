@@ -606,6 +606,13 @@ class BootstrapToken(models.Model):
     class Meta:
         db_table = "worker_bootstrap_tokens"
         db_table_comment = "Tokens that let one worker register once"
+        indexes = [
+            models.Index(
+                fields=["worker_id"],
+                condition=Q(consumed_at=None),
+                name="bootstrap_tokens_worker_idx",
+            ),
+        ]
         verbose_name = "bootstrap token"
 
     def __str__(self) -> str:

@@ -95,7 +95,7 @@ class FailureKind(StrEnum):
     INFRASTRUCTURE_ERROR = "InfrastructureError"
     VALIDATION_ERROR = "ValidationError"
     CONFIGURATION_ERROR = "ConfigurationError"
-    SECRET_INJECTION_ERROR = "SecretInjectionError"  # noqa: S105  (a word of the original)
+    SECRET_INJECTION_ERROR = "SecretInjectionError"  # noqa: S105  (never written by us)
     IO_ERROR = "IoError"
     UNKNOWN = "Unknown"
 

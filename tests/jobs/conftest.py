@@ -11,13 +11,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connections
 
 from hodei.sessions import connect
 from jobs.services import logs
 from jobs.services.queue import enqueue
 from jobs.worker import Worker, WorkerOptions
 from tests.jobs import executors
+from tests.tables import Tables, transactional_db
+
+__all__ = ["transactional_db"]
 
 HERE = Path(__file__).parent
 TABLES = (
@@ -27,21 +29,8 @@ TABLES = (
 )
 
 
-class Jobs:
+class Jobs(Tables):
     """What a test says to the jobs, and asks of them."""
-
-    def execute(self, sql: str, parameters: Any = None) -> None:
-        with connections["default"].cursor() as cursor:
-            cursor.execute(sql, parameters)
-
-    def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        with connections["default"].cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return cursor.fetchall()
-
-    def value(self, sql: str, parameters: Any = None) -> Any:
-        ((found,),) = self.rows(sql, parameters)
-        return found
 
     def enqueue(self, n: Any = 0, do: str = "succeed", **options: Any) -> uuid.UUID:
         script = {
@@ -68,16 +57,6 @@ class Jobs:
         executors.ran.clear()
         self.worker(drain=True, **options).run()
         return list(executors.ran)
-
-
-@pytest.fixture
-def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """In place of pytest-django's, which empties every table of the project after each test. It
-    makes a test database only where a fixture of this name is asked for."""
-    with django_db_blocker.unblock():
-        assert connections["default"].settings_dict["NAME"].startswith("test_")
-        yield
-        connections["default"].close()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import transaction
 
 from outbox.conf import Destination
 from outbox.outcomes import Outcome
@@ -17,6 +17,9 @@ from outbox.relay import Relay
 from outbox.services.publish import publish
 from outbox.testing import _OnDjangosConnection
 from tests.outbox.recorder import Recorder
+from tests.tables import Tables, transactional_db
+
+__all__ = ["transactional_db"]
 
 TABLES = (
     "outbox_events, outbox_dlq, outbox_dlq_actions, outbox_lanes, outbox_keys, outbox_relays, "
@@ -24,21 +27,8 @@ TABLES = (
 )
 
 
-class Outbox:
+class Outbox(Tables):
     """What a test says to the outbox, and asks of it."""
-
-    def execute(self, sql: str, parameters: Any = None) -> None:
-        with connections["default"].cursor() as cursor:
-            cursor.execute(sql, parameters)
-
-    def rows(self, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        with connections["default"].cursor() as cursor:
-            cursor.execute(sql, parameters)
-            return cursor.fetchall()
-
-    def value(self, sql: str, parameters: Any = None) -> Any:
-        ((found,),) = self.rows(sql, parameters)
-        return found
 
     def publish(self, aggregate: Any, *numbers: int, **options: Any) -> list[uuid.UUID]:
         """Publish an event for each number, in one transaction."""
@@ -83,16 +73,6 @@ class Inside(Outbox):
 
     def run(self, relay: Relay) -> None:
         relay.drain(_OnDjangosConnection("default"))
-
-
-@pytest.fixture
-def transactional_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """In place of pytest-django's, which empties every table of the project after each test. It
-    makes a test database only where a fixture of this name is asked for."""
-    with django_db_blocker.unblock():
-        assert connections["default"].settings_dict["NAME"].startswith("test_")
-        yield
-        connections["default"].close()
 
 
 @pytest.fixture

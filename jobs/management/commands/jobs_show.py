@@ -93,21 +93,21 @@ def document(found: JobDetail) -> dict[str, Any]:
 def lines(found: JobDetail) -> Iterator[str]:
     """The same for a person."""
     facts = document(found)
-    yield f"{'job':12}{facts['id']}"
+    yield f"{'job':21}{facts['id']}"
     for name in ("name", "state", "queue", "priority"):
-        yield f"{name:12}{facts[name]}"
-    yield f"{'attempts':12}{facts['attempts']} of {facts['max_attempts']}"
+        yield f"{name:21}{facts[name]}"
+    yield f"{'attempts':21}{facts['attempts']} of {facts['max_attempts']}"
     for name in (
         *("lost_leases", "created_at", "run_after", "started_at", "completed_at", "worker"),
         *("lease_until", "cancel_requested_at", "correlation_id", "idempotency_key"),
     ):
         if facts[name]:
-            yield f"{name.replace('_', ' '):20}{facts[name]}"
-    yield f"{'spec':12}{json.dumps(facts['spec'])}"
+            yield f"{name.replace('_', ' '):21}{facts[name]}"
+    yield f"{'spec':21}{json.dumps(facts['spec'])}"
     if facts["result"] is not None:
-        yield f"{'result':12}{json.dumps(facts['result'])}"
+        yield f"{'result':21}{json.dumps(facts['result'])}"
     if facts["error"]:
-        yield f"{'error':12}{facts['error']}"
+        yield f"{'error':21}{facts['error']}"
     for attempt in facts["failed_attempts"]:
         yield ""
         yield (

@@ -10,7 +10,7 @@ TYPES_BEYOND = "provider_type NOT IN ('docker', 'kubernetes', 'firecracker')"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0017_runs")]
+    dependencies = [("jobs", "0018_index_tokens")]
 
     operations = [
         RefuseRows(
