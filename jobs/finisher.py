@@ -98,7 +98,8 @@ class Finisher:
         """Write what there is, and end."""
         self._stop.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         from psycopg import Error  # noqa: PLC0415

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
 from hodei.schema.management.reports import FINE, MISUSE, UNVERIFIED, DatabaseCommand
+from jobs.conf import wanted
 from jobs.registry import executors
 from jobs.worker import LONGEST_POLL, Worker, WorkerOptions
 
@@ -75,6 +76,7 @@ class Command(DatabaseCommand):
 
         try:
             known = ", ".join(executors())
+            wanted()
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=MISUSE) from error
         worker = Worker(
