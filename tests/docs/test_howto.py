@@ -46,10 +46,7 @@ def test_pages_with_python_are_run() -> None:
     shells = [page for page in FOLDER.glob("*.md") if "\n    >>> " in page.read_text()]
 
     assert len(PAGES) >= 9
-    assert {page.name for page in shells} - {page.name for page in PAGES} <= {
-        "logs.md",
-        "audit-and-events.md",
-    }
+    assert {page.name for page in shells} - {page.name for page in PAGES} <= {"logs.md"}
 
 
 def test_a_wrong_output_is_noticed(tables: None, tmp_path: Path) -> None:
