@@ -15,6 +15,7 @@ import pytest
 from django.db import connections
 
 from jobs.callables import callee
+from jobs.executors import python as python_module
 from jobs.executors import wire
 from jobs.executors.python import PythonExecutor
 from jobs.runs import Cancelled, Failed, Outcome, Snoozed, Succeeded, TimedOut
@@ -23,6 +24,7 @@ from jobs.services.queue import enqueue
 from jobs.spec import JobInvalid
 from jobs.states import FailureKind
 from jobs.worker import Worker
+from tests.databases import alias_of
 from tests.jobs import example_tasks as examples
 from tests.jobs.conftest import Jobs
 from tests.processes import ROOT, environment, eventually
@@ -412,6 +414,38 @@ class TestConnections:
         assert eventually(
             lambda: not tasks.rows("SELECT FROM pg_stat_activity WHERE pid = %s", [int(pid)])
         )
+
+    def test_one_of_a_pool_goes_back_to_it_for_another_slot(self, tasks: Jobs) -> None:
+        connections["default"].ensure_connection()
+        info = connections["default"].connection.info
+        database = {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": info.dbname,
+            "HOST": info.host,
+            "PORT": str(info.port),
+            "USER": info.user,
+            "PASSWORD": info.password,
+        }
+        pids: list[Any] = []
+
+        def slot() -> None:
+            with connections["pooled"].cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                pids.append(cursor.fetchone()[0])
+            python_module.tidy(connections["pooled"])
+            both_had_it.wait(10)
+
+        pool = {"min_size": 1, "max_size": 1, "timeout": 10}
+        both_had_it = threading.Barrier(2)
+        with alias_of(database, "pooled"):
+            connections.settings["pooled"]["OPTIONS"] = {"pool": pool}
+            slots = [threading.Thread(target=slot) for _ in range(2)]
+            for thread in slots:
+                thread.start()
+            for thread in slots:
+                thread.join(20)
+        assert len(pids) == 2
+        assert len(set(pids)) == 1
 
 
 class TestCompleteInTransaction:
