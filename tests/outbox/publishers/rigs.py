@@ -234,9 +234,11 @@ class NatsRig(ProxiedRig):
         client = await nats.connect("nats://127.0.0.1:4222")
         stream = client.jetstream()
         count = (await stream.stream_info(self.unique)).state.messages
-        found = [await stream.get_msg(self.unique, number + 1) for number in range(count)]
+        # In order and without gaps: that is what such a consumer sees to.
+        reader = await stream.subscribe(f"{self.unique}.>", ordered_consumer=True)
+        found = [await reader.next_msg(10) for _ in range(count)]
         await client.close()
-        return [Message(one.data or b"", (one.headers or {}).get("Nats-Msg-Id")) for one in found]
+        return [Message(one.data, (one.headers or {}).get("Nats-Msg-Id")) for one in found]
 
     async def _delete(self) -> None:
         import nats
