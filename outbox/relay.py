@@ -49,6 +49,8 @@ SHORTEST_POLL, LONGEST_POLL = 0.02, 1.0
 LANE_SECONDS = 1.0
 #: An event that was with so many processes that died is given up.
 MOST_CRASHES = 3
+#: Events that are sent alone before others have their turn again.
+MOST_ALONE = 50
 #: Pauses between attempts to reach the database.
 RECONNECTS = Backoff(base=0.5, cap=10.0)
 
@@ -237,8 +239,8 @@ class Relay:
 
     def _carefully(self, session: psycopg.Connection[Any], batch: Batch) -> int:
         """One of these events may have killed a process. The first event of an aggregate that has
-        been with too many of them is given up; another such is sent alone, and beside it what does
-        not wait behind any of them."""
+        been with too many of them is given up; other such are sent alone, one after the other, and
+        then what does not wait behind any of them."""
         keys = {event.key for event in batch.events if event.id in batch.crashes}
         first: dict[Any, Event] = {}
         for event in batch.events:
@@ -261,11 +263,23 @@ class Relay:
             decision = Decision(failures=failures, behind=behind)
             self._write(session, batch, decision, marked=False)
             return len(poison)
-        alone = next(iter(first.values()))
-        self._mark(session, [alone.id])
-        moved = self._deliver(session, batch, [alone], marked=True)
+        moved = 0
+        for event in list(first.values())[:MOST_ALONE]:
+            if self._stop.is_set() or not self._may_send(event):
+                return moved
+            self._mark(session, [event.id])
+            moved += self._deliver(session, batch, [event], marked=True)
+        if self.breaker.is_probing:
+            return moved
         others = [event for event in batch.events if event.key not in keys]
         return moved + self._together(session, batch, others)
+
+    def _may_send(self, event: Event) -> bool:
+        return (
+            not self.breaker.left(self._clock())
+            and self.leases.may_send()
+            and lane_of(event.aggregate_id) in self.leases.lanes
+        )
 
     def _mark(self, session: psycopg.Connection[Any], ids: Sequence[uuid.UUID]) -> None:
         session.execute(

@@ -525,6 +525,30 @@ class TestCrash:
         first = {number: delivered.index(number) for number in (1, 2, 5)}
         assert len(first) == 3
 
+    def test_what_two_processes_died_with_goes_alone_and_others_do_not_wait(
+        self, outbox: Outbox
+    ) -> None:
+        for number in range(6):
+            outbox.publish(uuid.UUID(int=number + 1), number)
+        outbox.execute(
+            "UPDATE outbox_events SET attempts_started = 1 WHERE payload ->> 'n' IN ('1', '2', '4')"
+        )
+
+        recorder = outbox.drain()
+
+        sent = [[event.payload["n"] for event in batch] for batch in recorder.batches]
+        assert sent == [[1], [2], [4], [0, 3, 5]]
+
+    def test_with_a_destination_that_is_down_nothing_more_goes_alone(self, outbox: Outbox) -> None:
+        for number in range(3):
+            outbox.publish(uuid.UUID(int=number + 1), number)
+        outbox.execute("UPDATE outbox_events SET attempts_started = 1 WHERE payload ->> 'n' <> '2'")
+
+        recorder = outbox.drain(lambda event: down("x", "y"))
+
+        assert [len(batch) for batch in recorder.batches] == [1]
+        assert outbox.value("SELECT sum(attempts_started - attempts_finished) FROM outbox_events")
+
     def test_an_outage_after_a_crash_is_no_crash(self, outbox: Outbox) -> None:
         outbox.drain()
         outbox.publish(JOB, 1)
