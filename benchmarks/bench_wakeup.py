@@ -4,7 +4,7 @@ Claim: they lose at most 15 % to our wake-up, where the usual trigger loses most
 
 usage: python benchmarks/bench_wakeup.py [ROUNDS [SECONDS]]
 
-The writers are pgbench's, so that they and not Python are the limit; they run the statement of
+The writers are pgbench's, so that they and not Python are the limit; they call the function of
 ``publish`` as it is, or without what wakes. "Busy": nobody's gate is closed. "Sleeps and wakes": a
 real relay in a process of its own, asleep at first, beside the same one that polls and never
 listens: it takes processors and disk from the writers, and that is no matter of the wake-up. "Never
@@ -46,12 +46,9 @@ TRIGGER = """
 def main(rounds: int, seconds: int) -> None:
     with migrated("bench_wakeup") as url, tempfile.TemporaryDirectory() as folder:
         execute(TRIGGER)
-        whole = write(Path(folder) / "whole.sql", publish())
-        silent = write(Path(folder) / "silent.sql", without_waking(publish()))
-        trigger = write(
-            Path(folder) / "trigger.sql",
-            without_waking(publish()).replace("outbox_events (", "with_trigger (", 1),
-        )
+        whole = write(Path(folder) / "whole.sql", "outbox_publish")
+        silent = write(Path(folder) / "silent.sql", variant("silent", "outbox_events"))
+        trigger = write(Path(folder) / "trigger.sql", variant("triggering", "with_trigger"))
 
         def case(script: Path, listener: Callable[[], Any]) -> Callable[[], float]:
             def measured() -> float:
@@ -77,41 +74,22 @@ def main(rounds: int, seconds: int) -> None:
     report("wakeup", figures, unit="transactions a second", against=AGAINST, settings=settings)
 
 
-def publish() -> str:
-    """The statement of ``publish`` for pgbench, with a new id and some aggregate each time."""
-    from hodei.sql import statement  # noqa: PLC0415
-    from outbox.services.publish import TURN  # noqa: PLC0415
-    from outbox.wakeup import CHANNEL, GATE  # noqa: PLC0415
-
-    values = {
-        "id": "gen_random_uuid()",
-        "aggregate_id": "lpad(to_hex(:aggregate::int), 32, '0')",
-        "aggregate_type": "'JOB'",
-        "event_type": "'JobCreated'",
-        "event_version": "1",
-        "payload": f"'{PAYLOAD_TEXT}'",
-        "metadata": "NULL",
-        "idempotency_key": "NULL",
-        "aggregate_key": "NULL",
-        "destination": "'default'",
-        "turn": str(TURN),
-        "gate": str(GATE),
-        "channel": f"'{CHANNEL}'",
-        "lane": "(:aggregate::int & 63)",
-        "turn_of": "'JOB:' || :aggregate::int",
-    }
-    text = statement("outbox", "publish")
-    for name, value in values.items():
-        text = text.replace(f"%({name})s", value)
-    return text
+def variant(name: str, table: str) -> str:
+    """Make a function like ``outbox_publish`` that wakes nobody, and stores into this table."""
+    text = execute("SELECT pg_get_functiondef('outbox_publish'::regproc)")
+    body, ending = text[: text.index("    IF NOT pg_try")], "    RETURN true;\nEND\n$function$"
+    body = body.replace("outbox_publish", name).replace("INTO outbox_events", f"INTO {table}")
+    execute(body + ending)
+    return name
 
 
-def without_waking(text: str) -> str:
-    return text[: text.index("RETURNING")] + "RETURNING lane"
-
-
-def write(path: Path, text: str) -> Path:
-    path.write_text(f"\\set aggregate random(1, 1000000)\n{' '.join(text.split())};\n")
+def write(path: Path, function: str) -> Path:
+    """A script of pgbench that stores an event with a new id, about some aggregate."""
+    path.write_text(
+        "\\set aggregate random(1, 1000000)\n"
+        f"SELECT {function}(gen_random_uuid(), lpad(to_hex(:aggregate::int), 32, '0')::uuid, "
+        f"'JOB', 'JobCreated', 1, '{PAYLOAD_TEXT}', NULL, NULL, NULL, 'default', false);\n"
+    )
     return path
 
 

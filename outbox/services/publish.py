@@ -11,6 +11,7 @@ row; see Note [Turns].
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +53,10 @@ TURN = 0x6F757401
 MANY = 1_000
 #: Columns that most events have nothing for.
 _OPTIONAL = ("metadata", "idempotency_key", "aggregate_key")
+
+
+#: In what the server says, in whatever language.
+_REFUSED_KEY = re.compile(r"\(idempotency_key\)=\((.*)\)", re.DOTALL)
 
 
 class DuplicateEvent(Exception):  # noqa: N818  (it reads as the fact it states)
@@ -114,7 +119,8 @@ def publish(
     (it has changed it, or selected it FOR UPDATE), so that the order needs no other lock.
 
     Raises EventInvalid, DuplicateEvent, OutsideTransaction (unless ``autocommit``), and
-    ImproperlyConfigured; nothing is stored then.
+    ImproperlyConfigured; nothing is stored then. A transaction that reads repeatably, and whose key
+    was committed after its beginning, has a serialization failure: OperationalError.
     """
     connection = _connection(using, autocommit=autocommit)
     event = _checked(
@@ -140,15 +146,13 @@ def publish(
         "idempotency_key": event.idempotency_key,
         "aggregate_key": event.aggregate.key,
         "destination": event.destination,
-        "lane": event.aggregate.lane,
-        "turn_of": turn_of(event.aggregate),
+        "in_turn": aggregate_locked,
     }
-    name = "publish_in_turn" if aggregate_locked else "publish"
     missing = tuple(column for column in _OPTIONAL if parameters[column] is None)
     with connection.cursor() as cursor:
-        cursor.execute(_written_out(name, missing), parameters)
-        stored = cursor.fetchone() is not None
-    if not stored:
+        cursor.execute(_written_out(missing), parameters)
+        (is_stored,) = cursor.fetchone()
+    if not is_stored:
         raise DuplicateEvent([event.idempotency_key or ""])
     return event.id
 
@@ -178,7 +182,7 @@ def publish_many(
             lanes = sorted({event.aggregate.lane for event in events})
             cursor.execute(statement("outbox", "wake"), {"lanes": lanes, **WAKE})
     except IntegrityError as error:
-        known = _known_keys(connection, events)
+        known = _known_keys(connection, events) or _unseen_key(error)
         if not known:
             raise
         raise DuplicateEvent(known) from error
@@ -284,18 +288,23 @@ def _known_keys(connection: BaseDatabaseWrapper, events: Sequence[NewEvent]) -> 
     return [key for key in keys if key in known]
 
 
+def _unseen_key(error: IntegrityError) -> list[str]:
+    """Pure: the key that was there already, though a transaction that reads repeatably does not
+    see it."""
+    told = getattr(error.__cause__, "diag", None)
+    found = _REFUSED_KEY.search((told and told.message_detail) or "")
+    return [found[1]] if found else []
+
+
 def turn_of(aggregate: Aggregate) -> str:
     """Pure: the text whose hash is the lock of an aggregate."""
     return f"{aggregate.type}:{aggregate.id}"
 
 
 @cache
-def _written_out(name: str, missing: tuple[str, ...]) -> str:
-    """A statement with its constants written out, and NULL for what is missing: each parameter
-    costs the driver and the server some time."""
-    text = statement("outbox", name)
-    constants = {"turn": TURN, **WAKE, **dict.fromkeys(missing)}
-    for constant, value in constants.items():
-        literal = "NULL" if value is None else repr(value)
-        text = text.replace(f"%({constant})s", literal)
+def _written_out(missing: tuple[str, ...]) -> str:
+    """The statement with NULL for what is missing: each parameter costs the driver some time."""
+    text = statement("outbox", "publish")
+    for column in missing:
+        text = text.replace(f"%({column})s", "NULL")
     return text

@@ -222,7 +222,7 @@ class TestRowsThatOnlyHeadAllows:
 
         event(head, aggregate_type="ORDER")
 
-        call_command("sqlmigrate", "outbox", "0019_way_back", backwards=True, database=head.alias)
+        call_command("sqlmigrate", "outbox", "0020_way_back", backwards=True, database=head.alias)
 
         assert "INSERT" not in capsys.readouterr().out
         assert head.value("SELECT count(*) FROM outbox_events") == 1

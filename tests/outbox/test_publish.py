@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from outbox.events import EventInvalid
 from outbox.keys import NAMESPACE
@@ -18,6 +20,7 @@ from outbox.services.publish import (
     publish_many,
 )
 from tests.outbox.conftest import Outbox
+from tests.outbox.dead import in_thread
 from tests.processes import eventually
 
 JOB = uuid.UUID("11111111-2222-4333-8444-555555555555")
@@ -291,6 +294,75 @@ class TestPublishMany:
             )
 
         assert locks == 64
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+class TestRepeatableReads:
+    @contextmanager
+    def beginning_before(self, outbox: Outbox, level: str, *keys: str) -> Iterator[None]:
+        """A transaction that does not see what another commits at once: events with these keys."""
+        with transaction.atomic():
+            outbox.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            outbox.value("SELECT count(*) FROM outbox_events")
+
+            def other() -> None:
+                with transaction.atomic():
+                    publish_many([draft(0, idempotency_key=key) for key in keys])
+
+            thread, _ = in_thread(other)
+            thread.join(30)
+            yield
+
+    def test_events_are_stored_in_the_order_of_commits(self, outbox: Outbox, level: str) -> None:
+        with self.beginning_before(outbox, level, "x"):
+            publish("Counted", "JOB", JOB, {"n": 1}, idempotency_key="y")
+            publish_many([draft(2), draft(3)])
+
+        assert outbox.drain().numbers == [0, 1, 2, 3]
+
+    def test_a_key_that_it_cannot_see_is_a_serialization_failure(
+        self, outbox: Outbox, level: str
+    ) -> None:
+        with (
+            pytest.raises(OperationalError, match="could not serialize access"),
+            self.beginning_before(outbox, level, "x"),
+        ):
+            publish("Counted", "JOB", JOB, {"n": 1}, idempotency_key="x")
+
+        assert outbox.statuses() == {0: "PENDING"}
+
+    def test_among_many_it_is_told_and_breaks_nothing(self, outbox: Outbox, level: str) -> None:
+        key = "odd)\n(key"
+        with self.beginning_before(outbox, level, key):
+            with pytest.raises(DuplicateEvent) as caught:
+                publish_many([draft(1), draft(2, idempotency_key=key)])
+            publish_many([draft(3)])
+
+        assert caught.value.idempotency_keys == (key,)
+        assert sorted(outbox.statuses()) == [0, 3]
+
+
+class TestTurns:
+    def test_one_and_many_take_the_same_locks(self, outbox: Outbox) -> None:
+        def locks() -> list[tuple[Any, ...]]:
+            return outbox.rows(
+                "SELECT classid, objid, objsubid, mode FROM pg_locks "
+                "WHERE locktype = 'advisory' AND pid = pg_backend_pid() ORDER BY 1, 2"
+            )
+
+        with transaction.atomic():
+            publish("Counted", "JOB", 7, {})
+            of_one = locks()
+        with transaction.atomic():
+            publish_many([draft(1, 7)])
+            of_many = locks()
+        with transaction.atomic():
+            publish("Counted", "JOB", 7, {}, aggregate_locked=True)
+            of_none = locks()
+
+        assert of_one == of_many
+        assert len(of_one) == 2
+        assert of_none == []
 
 
 class TestOrder:

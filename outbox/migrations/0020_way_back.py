@@ -10,7 +10,7 @@ BEYOND = "aggregate_type NOT IN ('JOB', 'WORKER', 'PROVIDER', 'SAGA')"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("outbox", "0018_index_oldest")]
+    dependencies = [("outbox", "0019_publish")]
 
     operations = [
         RefuseRows(
