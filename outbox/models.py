@@ -386,7 +386,11 @@ class TroubledKey(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"),
+            models.Index(
+                fields=["destination", "lane", "retry_at"],
+                condition=Q(retry_at__isnull=False),
+                name="outbox_keys_due_idx",
+            ),
             models.Index(fields=["event_id"], name="outbox_keys_event_idx"),
         ]
         verbose_name = "troubled key"

@@ -174,7 +174,9 @@ class Migration(migrations.Migration):
                 "verbose_name": "troubled key",
                 "indexes": [
                     models.Index(
-                        fields=["destination", "lane", "retry_at"], name="outbox_keys_due_idx"
+                        fields=["destination", "lane", "retry_at"],
+                        condition=models.Q(retry_at__isnull=False),
+                        name="outbox_keys_due_idx",
                     ),
                     models.Index(fields=["event_id"], name="outbox_keys_event_idx"),
                 ],
