@@ -59,8 +59,8 @@ class Event:
     data: str
     metadata: Mapping[str, Any]
     idempotency_key: str | None
-    #: Start of the transaction that wrote it: aware, in the time zone of the relay's session. In the
-    #: envelope it is UTC.
+    #: Start of the transaction that wrote it: aware, in the time zone of the relay's session, and
+    #: in UTC in the envelope.
     created_at: datetime
     destination: str
     attempt: int = 1
