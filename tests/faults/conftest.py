@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ import pytest
 from django.core.management import call_command
 
 from tests.databases import alias_of, new_database
+from tests.faults.scene import Scene
 from tests.processes import ROOT, environment
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -82,3 +84,8 @@ def start(database: dict[str, Any]) -> Iterator[Start]:
 def end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
+
+
+@pytest.fixture
+def scene(session: psycopg.Connection[Any], start: Start, tmp_path: Path) -> Scene:
+    return Scene(session, start, tmp_path / "journal")

@@ -6,13 +6,12 @@ import random
 import signal
 import subprocess
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from tests.faults.conftest import Start
 from tests.faults.destinations import Delivery, read
 from tests.processes import eventually
 
@@ -23,7 +22,12 @@ HOT, COLD = 20, 1_000
 class Scene:
     """A database, and relays that deliver from it to a publisher with these options."""
 
-    def __init__(self, session: psycopg.Connection[Any], start: Start, path: Path) -> None:
+    def __init__(
+        self,
+        session: psycopg.Connection[Any],
+        start: Callable[..., subprocess.Popen[str]],
+        path: Path,
+    ) -> None:
         self.session = session
         self.path = path
         self._start = start

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.faults.conftest import Start
 from tests.faults.destinations import Delivery
 from tests.faults.scene import Scene, check_order
 from tests.outbox.publishers.rigs import NatsRig, rig_of
@@ -22,11 +20,6 @@ from tests.processes import eventually
 pytestmark = pytest.mark.process
 
 Note = Callable[[str, object], None]
-
-
-@pytest.fixture
-def scene(session: psycopg.Connection[Any], start: Start, tmp_path: Path) -> Scene:
-    return Scene(session, start, tmp_path / "journal")
 
 
 @pytest.fixture

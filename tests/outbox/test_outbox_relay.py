@@ -7,20 +7,16 @@ import signal
 import socket
 import subprocess
 import urllib.request
-from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
-from tests.faults.conftest import Start, database, head, session, start
-from tests.faults.test_relays import count, outbox_of, write_events
+from tests.faults.conftest import Start, database, head, scene, session, start
+from tests.faults.scene import Scene
 from tests.processes import eventually
 
-__all__ = ["database", "head", "session", "start"]
+__all__ = ["database", "head", "scene", "session", "start"]
 
 pytestmark = pytest.mark.process
-Session = psycopg.Connection[Any]
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -29,34 +25,28 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 class TestOnce:
-    def test_delivers_what_there_is(self, session: Session, start: Start, tmp_path: Path) -> None:
-        write_events(session, 20, hot=2, cold=3)
+    def test_delivers_what_there_is(self, scene: Scene) -> None:
+        scene.write(20, hot=2, cold=3)
 
-        code, out, err = end_of(start("outbox_relay", "--once", outbox=outbox_of(tmp_path / "j")))
+        code, out, err = end_of(scene.relay("--once"))
 
         assert code == 0
         assert out == "default: 20 delivered, 0 rejected and to be tried again, 0 given up\n"
         assert re.fullmatch(r"Relay \S+ delivers to default\.\n", err)
 
-    def test_what_still_waits_is_told(self, session: Session, start: Start, tmp_path: Path) -> None:
-        write_events(session, 4, hot=1, cold=1)
+    def test_what_still_waits_is_told(self, scene: Scene) -> None:
+        scene.write(4, hot=1, cold=1)
 
-        code, out, err = end_of(
-            start("outbox_relay", "--once", outbox=outbox_of(tmp_path / "j", REJECTS=1.0))
-        )
+        code, out, err = end_of(scene.relay("--once", REJECTS=1.0))
 
         assert code == 1
         assert out == "default: 0 delivered, 2 rejected and to be tried again, 0 given up\n"
         assert err.endswith("Events still wait; outbox_stats tells for what.\n")
 
-    def test_a_destination_that_is_down_is_told(
-        self, session: Session, start: Start, tmp_path: Path
-    ) -> None:
-        write_events(session, 4, hot=1, cold=1)
+    def test_a_destination_that_is_down_is_told(self, scene: Scene) -> None:
+        scene.write(4, hot=1, cold=1)
 
-        code, _, err = end_of(
-            start("outbox_relay", "--once", outbox=outbox_of(tmp_path / "j", DOWNS=1.0))
-        )
+        code, _, err = end_of(scene.relay("--once", DOWNS=1.0))
 
         assert code == 1
         assert "default is down: away: it happens\n" in err
@@ -76,10 +66,8 @@ class TestMisuse:
             (("--database", "other"), 2, "There is no database 'other'"),
         ],
     )
-    def test_is_one_line(
-        self, start: Start, tmp_path: Path, words: tuple[str, ...], code: int, told: str
-    ) -> None:
-        found, out, err = end_of(start("outbox_relay", *words, outbox=outbox_of(tmp_path / "j")))
+    def test_is_one_line(self, scene: Scene, words: tuple[str, ...], code: int, told: str) -> None:
+        found, out, err = end_of(scene.relay(*words))
 
         assert (found, out) == (code, "")
         assert told in err
@@ -93,13 +81,13 @@ class TestMisuse:
 
 
 class TestMetrics:
-    def test_are_served(self, session: Session, start: Start, tmp_path: Path) -> None:
+    def test_are_served(self, scene: Scene) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        write_events(session, 7, hot=1, cold=2)
-        relay = start("outbox_relay", "--metrics-port", str(port), outbox=outbox_of(tmp_path / "j"))
-        assert eventually(lambda: count(session, "status = 'PUBLISHED'") == 7)
+        scene.write(7, hot=1, cold=2)
+        relay = scene.relay("--metrics-port", str(port))
+        assert scene.all_published(7)
 
         def metrics() -> str:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
