@@ -16,6 +16,7 @@ from django.core.management import call_command
 
 from tests.databases import alias_of, new_database
 from tests.faults.scene import Scene
+from tests.faults import runs
 from tests.processes import ROOT, environment
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -61,18 +62,22 @@ def start(database: dict[str, Any]) -> Iterator[Start]:
             outbox: dict[str, Any] | None = None,
             through: dict[str, Any] | None = None,
             variables: dict[str, str] | None = None,
+            patches: dict[str, Any] | None = None,
+            errors: Path | None = None,
         ) -> subprocess.Popen[str]:
+            stderr = stack.enter_context(errors.open("ab")) if errors else subprocess.PIPE
             process = subprocess.Popen(
-                [sys.executable, "-m", "django", *words],
+                [sys.executable, "-m", "tests.faults.program", *words],
                 cwd=ROOT,
                 env=environment(
                     DJANGO_SETTINGS_MODULE="tests.faults.settings",
                     FAULTS_DATABASE=json.dumps(through or database),
                     FAULTS_OUTBOX=json.dumps(outbox or {}),
+                    FAULTS_PATCHES=json.dumps(patches or {}),
                     **(variables or {}),
                 ),
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=stderr,
                 text=True,
             )
             stack.callback(end, process)
@@ -89,3 +94,40 @@ def end(process: subprocess.Popen[str]) -> None:
 @pytest.fixture
 def scene(session: psycopg.Connection[Any], start: Start, tmp_path: Path) -> Scene:
     return Scene(session, start, tmp_path / "journal")
+
+
+Worker = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """What runs of ``noting`` write into."""
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def noting(start: Start, journal: Path, tmp_path: Path) -> Worker:
+    """A function that starts a worker of such jobs, with short leases; ``session`` counts what
+    becomes of them."""
+
+    def started(
+        *words: str,
+        variables: dict[str, str] | None = None,
+        patches: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> subprocess.Popen[str]:
+        return start(
+            *("jobs_worker", "--poll", "0.2", *words),
+            variables={
+                "FAULTS_JOURNAL": str(journal),
+                "FAULTS_SETTINGS": json.dumps({**runs.SETTINGS, **(settings or {})}),
+                "HODEI_JOB_LOGS_DIR": str(tmp_path / "logs"),
+                **(variables or {}),
+            },
+            patches={**runs.SHORT_LEASES, **(patches or {})},
+            errors=tmp_path / "errors",
+            **options,
+        )
+
+    return started

@@ -1,4 +1,4 @@
-"""The project's settings, with a database and an outbox that a test decides (as JSON)."""
+"""The project's settings, with a database and whatever else a test decides (as JSON)."""
 
 from __future__ import annotations
 
@@ -9,3 +9,4 @@ from hodei.settings import *  # noqa: F403
 
 DATABASES = {"default": json.loads(os.environ["FAULTS_DATABASE"])}
 HODEI_OUTBOX = json.loads(os.environ.get("FAULTS_OUTBOX", "{}"))
+globals().update(json.loads(os.environ.get("FAULTS_SETTINGS", "{}")))

@@ -1,0 +1,86 @@
+"""A PostgreSQL of a test's own, which it stops, kills and starts again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections
+
+from hodei.db.embedded import binaries, postmaster
+from hodei.db.embedded.location import PORT, SUPERUSER, locate
+from hodei.db.embedded.server import Server
+from tests.processes import eventually
+
+
+@dataclass(frozen=True, slots=True)
+class Private:
+    """One server, in a folder that goes with it."""
+
+    server: Server
+
+    def database(self, name: str = "hodei") -> dict[str, Any]:
+        """A database of it, in Django's terms."""
+        return {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": name,
+            "HOST": str(self.server.location.sockets),
+            "PORT": str(PORT),
+            "USER": SUPERUSER,
+            "PASSWORD": "",
+        }
+
+    def connect(self, name: str = "hodei") -> psycopg.Connection[Any]:
+        return psycopg.connect(self.server.url(name), autocommit=True)
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self) -> None:
+        """In order, ending its connections."""
+        assert self.server.stop()
+
+    def kill(self) -> None:
+        """At once, with recovery at its next start."""
+        found = postmaster.of(self.server.location)
+        assert found is not None
+        os.kill(found.pid, signal.SIGQUIT)
+        assert eventually(lambda: not self.server.is_running())
+
+
+def programs() -> binaries.Binaries:
+    """Those of the version that the tests run on; skips the test where there are none."""
+    with connections["default"]._nodb_cursor() as cursor:
+        version = cursor.db.connection.info.server_version // 10_000
+    found = binaries.of_major(version)
+    if found is None:
+        pytest.skip(f"no programs of PostgreSQL {version}")
+    return found
+
+
+@contextmanager
+def private_server() -> Iterator[Private]:
+    """A new one, running; what it was told is written to no disk in time."""
+    folder = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
+    folder.chmod(0o755)
+    server = Server(locate(folder / "pg"), programs())
+    try:
+        server.start()
+        found = Private(server)
+        with found.connect() as session:
+            session.execute("ALTER SYSTEM SET fsync = off")
+            session.execute("SELECT pg_reload_conf()")
+        yield found
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(server.location.sockets, ignore_errors=True)
