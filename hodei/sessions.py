@@ -43,6 +43,8 @@ def connect(using: str, name: str) -> psycopg.Connection[Any]:
     parameters.setdefault("keepalives_idle", 10)
     parameters.setdefault("keepalives_interval", 5)
     parameters.setdefault("keepalives_count", 3)
+    # Those are for a connection that is silent; this is for one on which something was sent.
+    parameters.setdefault("tcp_user_timeout", 25_000)
     session: psycopg.Connection[Any] = psycopg.connect(**parameters)
     try:
         role = wrapper.settings_dict["OPTIONS"].get("assume_role")
