@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 #: Seconds that a lease lasts, and how often it is renewed in that time.
 LEASE_SECONDS = 30.0
 RENEWALS = 3
-#: Leases that may be lost before a job is given up: something in it may be what kills workers.
+#: Runs that may be lost before a job is given up: something in it may be what kills workers.
 MOST_LOST_LEASES = 5
+#: Seconds by which jobs that were lost again are kept apart, at most and for each time before.
+APART_SECONDS = 15.0
 LOST = "The worker that ran it vanished, and its lease ran out."
 #: States that are on record always.
 ENDED_BADLY = frozenset({"FAILED", "TIMEOUT", "CANCELLED"})
@@ -144,5 +146,10 @@ def rescue(session: psycopg.Connection[Any], number: int = 1_000) -> list[tuple[
     """Put jobs whose lease ran out back, or end them; returns (id, state, queue, worker)."""
     return session.execute(
         telling.text("rescue"),
-        {"number": number, "most": MOST_LOST_LEASES, "message": LOST},
+        {
+            "number": number,
+            "most": MOST_LOST_LEASES,
+            "apart": APART_SECONDS,
+            "message": LOST,
+        },
     ).fetchall()

@@ -417,7 +417,12 @@ def _end(worker_id: uuid.UUID, event: str, *, reason: str, actor: str, using: st
         while held > 0:
             cursor.execute(
                 telling.text("rescue"),
-                {"number": _CHUNK, "most": leases.MOST_LOST_LEASES, "message": leases.LOST},
+                {
+                    "number": _CHUNK,
+                    "most": leases.MOST_LOST_LEASES,
+                    "apart": leases.APART_SECONDS,
+                    "message": leases.LOST,
+                },
             )
             rows = cursor.fetchall()
             jobs += sum(row[3] == worker_id for row in rows)

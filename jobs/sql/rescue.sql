@@ -1,5 +1,8 @@
 -- Jobs whose lease ran out go back into the queue, or end where that happened too often. One
 -- statement: a run that finishes at this moment has its lease deleted by one of the two alone.
+-- Only runs count: what had not begun cannot have been what killed its worker, and has no time of a
+-- beginning afterwards. What was lost again waits at random, so that a job that kills its workers
+-- does not meet the same others each time, and take them along.
 -- Index: job_leases_expires_idx.
 WITH expired AS MATERIALIZED (
     SELECT job_id, epoch, worker_id, cancel_requested_at IS NOT NULL AS cancelled
@@ -16,14 +19,23 @@ WITH expired AS MATERIALIZED (
 ), lost AS (
     UPDATE jobs AS j
        SET state = CASE WHEN gone.cancelled THEN 'CANCELLED'
-                        WHEN j.lost_leases + 1 >= %(most)s THEN 'FAILED'
+                        WHEN j.lost_leases + (j.state = 'RUNNING')::int >= %(most)s THEN 'FAILED'
                         ELSE 'PENDING' END,
-           lost_leases = j.lost_leases + 1,
+           lost_leases = j.lost_leases + (j.state = 'RUNNING')::int,
            attempts = j.attempts - (j.state = 'RUNNING')::int,
-           completed_at = CASE WHEN gone.cancelled OR j.lost_leases + 1 >= %(most)s
+           started_at = CASE WHEN j.state = 'RUNNING' THEN j.started_at END,
+           run_after = CASE WHEN j.state = 'RUNNING' AND NOT gone.cancelled
+                             AND j.lost_leases + 1 BETWEEN 2 AND %(most)s - 1
+                            THEN clock_timestamp() + random() * j.lost_leases * %(apart)s
+                                                     * interval '1 second'
+                            ELSE j.run_after END,
+           completed_at = CASE WHEN gone.cancelled
+                                 OR j.lost_leases + (j.state = 'RUNNING')::int >= %(most)s
                                THEN clock_timestamp() END,
-           error_message = %(message)s,
-           result = CASE WHEN j.lost_leases + 1 >= %(most)s AND NOT gone.cancelled
+           error_message = CASE WHEN j.state = 'RUNNING' OR gone.cancelled THEN %(message)s
+                                ELSE j.error_message END,
+           result = CASE WHEN j.lost_leases + (j.state = 'RUNNING')::int >= %(most)s
+                          AND NOT gone.cancelled
                          THEN jsonb_build_object('kind', 'InfrastructureError',
                                                  'error_message', %(message)s::text)
                          ELSE j.result END,
@@ -31,18 +43,23 @@ WITH expired AS MATERIALIZED (
       FROM gone
      WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone)) AND j.id = gone.job_id
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
-    RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id
+    RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id,
+              j.run_after, j.started_at IS NOT NULL AND j.lost_leases > 1 AS waits
               /*told , j.name, j.correlation_id, j.trace_parent, j.lost_leases*/
 ), again AS (
     INSERT INTO job_queue (job_id, queue, priority)
-    SELECT id, queue, priority FROM lost WHERE state = 'PENDING'
+    SELECT id, queue, priority FROM lost WHERE state = 'PENDING' AND NOT waits
+        ON CONFLICT (job_id) DO NOTHING
+), later AS (
+    INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
+    SELECT id, run_after, queue, priority FROM lost WHERE state = 'PENDING' AND waits
         ON CONFLICT (job_id) DO NOTHING
 ), noted AS (
     INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, failed_at, kind,
                                      message)
     SELECT id, attempts + 1, worker_id, started_at, clock_timestamp(), 'InfrastructureError',
            %(message)s
-      FROM lost
+      FROM lost WHERE started_at IS NOT NULL
 )/*told , changed AS (
     SELECT id, CASE state WHEN 'PENDING' THEN 'JobRescued' WHEN 'FAILED' THEN 'JobFailed'
                           ELSE 'JobCancelled' END AS event,

@@ -1,12 +1,14 @@
-"""Jobs that write a line into a file for each of their runs, and the account of what became of them.
+"""Jobs that write a line into a file for each of their runs, and the account of what became of
+them.
 
-A job may run twice, where a lease was lost; it ends once. A trigger counts the ends, so that what is
-counted is what the database was told, and not what it happens to hold at last.
+A job may run twice, where a lease was lost; it ends once. A trigger counts the ends, so that what
+is counted is what the database was told, and not what it happens to hold at last.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import Mapping
@@ -22,7 +24,11 @@ from jobs.runs import Cancelled, Outcome, Run, Succeeded
 Session = psycopg.Connection[Any]
 
 #: Leases that run out while a test looks, and somebody who looks for them.
-SHORT_LEASES = {"jobs.leases.LEASE_SECONDS": 3.0, "jobs.rescuer.RESCUE_SECONDS": 0.5}
+SHORT_LEASES = {
+    "jobs.leases.LEASE_SECONDS": 3.0,
+    "jobs.leases.APART_SECONDS": 1.5,
+    "jobs.rescuer.RESCUE_SECONDS": 0.5,
+}
 SETTINGS = {
     "JOBS_EXECUTORS": {
         "noting": "tests.faults.runs.Noting",
@@ -32,7 +38,8 @@ SETTINGS = {
 
 
 class Noting:
-    """``{"noting": {"seconds": ...}}``: notes that it began, takes so long, and notes its end."""
+    """``{"noting": {"seconds": ...}}``: notes that it began, takes so long, and notes its end;
+    ``"kills": true`` is the end of its worker."""
 
     default_timeout: float | None = None
 
@@ -48,6 +55,8 @@ class Noting:
 
     def run(self, run: Run) -> Outcome:
         self._note("began", run)
+        if run.spec["noting"].get("kills"):
+            os.kill(os.getpid(), signal.SIGKILL)
         if run.stopping.wait(run.spec["noting"]["seconds"]):
             self._note("was-stopped", run)
             return Cancelled()

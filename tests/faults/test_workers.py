@@ -16,7 +16,11 @@ from tests.processes import eventually
 
 pytestmark = pytest.mark.process
 
-LEASES = {"jobs.leases.LEASE_SECONDS": 30.0, "jobs.rescuer.RESCUE_SECONDS": 5.0}
+LEASES = {
+    "jobs.leases.LEASE_SECONDS": 30.0,
+    "jobs.leases.APART_SECONDS": 15.0,
+    "jobs.rescuer.RESCUE_SECONDS": 5.0,
+}
 
 
 class TestKilled:
@@ -66,6 +70,30 @@ class TestKilled:
         record_property("figures", figures)
         # Somebody did hold jobs when it was killed.
         assert figures["lost leases"]
+
+    def test_by_a_job_the_others_that_it_held_do_not_fail_with_that(
+        self, session: Session, noting: Worker, journal: Path
+    ) -> None:
+        """The first of the queue, so that each worker begins it together with others."""
+        runs.watch_ends(session)
+        (poison,) = runs.put(session)
+        session.execute("""UPDATE jobs SET spec = '{"noting": {"seconds": 0, "kills": true}}'""")
+        runs.put(session, 100, seconds=0.05)
+        worker = noting()
+        killed = 0
+
+        def given_up() -> bool:
+            nonlocal worker, killed
+            if worker.poll() is not None:
+                killed += 1
+                worker = noting()
+            return runs.count(session, "ends") == 101
+
+        assert eventually(given_up, 100)
+        assert killed == 5
+        assert session.execute(
+            "SELECT id, lost_leases, result ->> 'kind' FROM jobs WHERE state <> 'SUCCEEDED'"
+        ).fetchall() == [(poison, 5, "InfrastructureError")]
 
 
 class TestTold:

@@ -301,10 +301,29 @@ class TestRescue:
         assert {row[0] for row in leases.rescue(session)} == {running, assigned}
         assert jobs.rows("SELECT state, attempts, lost_leases FROM jobs ORDER BY id") == [
             ("PENDING", 0, 1),
-            ("PENDING", 0, 1),
+            ("PENDING", 0, 0),
         ]
         assert jobs.place(running) == jobs.place(assigned) == ["job_queue"]
-        assert jobs.value("SELECT count(*) FROM job_failed_attempts") == 2
+        assert jobs.rows("SELECT job_id FROM job_failed_attempts") == [(running,)]
+
+    def test_what_is_lost_again_waits_at_random_and_meets_others(
+        self, jobs: Jobs, session: Session
+    ) -> None:
+        for n in range(20):
+            jobs.enqueue(n)
+        for _ in range(2):
+            claim(session, 20)
+            self.expire(jobs)
+            leases.rescue(session)
+
+        waits = jobs.rows(
+            "SELECT extract(epoch FROM d.run_after - clock_timestamp())::float8, "
+            "d.run_after = j.run_after FROM job_queue_deferred AS d JOIN jobs AS j ON j.id = job_id"
+        )
+        seconds = [row[0] for row in waits]
+        assert len(seconds) == 20
+        assert all(row[1] for row in waits)
+        assert -5 < min(seconds) < leases.APART_SECONDS / 2 < max(seconds) < leases.APART_SECONDS
 
     def test_pitfall_9_a_long_run_with_a_live_lease_is_left_alone(
         self, jobs: Jobs, session: Session
@@ -319,6 +338,8 @@ class TestRescue:
         job = jobs.enqueue(1)
         for _ in range(leases.MOST_LOST_LEASES):
             assert jobs.state(job) == "PENDING"
+            jobs.execute("UPDATE job_queue_deferred SET run_after = now()")
+            leases.promote(session)
             claim(session)
             self.expire(jobs)
             leases.rescue(session)

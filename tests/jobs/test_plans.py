@@ -173,7 +173,7 @@ class TestWorker:
 
 class TestRescuer:
     def test_rescue(self, session: psycopg.Connection[Any]) -> None:
-        parameters = {"number": 1_000, "most": 5, "message": "gone"}
+        parameters = {"number": 1_000, "most": 5, "apart": 15.0, "message": "gone"}
 
         plan = Plan(session, telling.text("rescue"), parameters)
 
