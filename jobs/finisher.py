@@ -34,7 +34,8 @@ MOST = 500
 SECONDS = 0.005
 #: Results that may wait to be written; then nothing new is begun.
 MOST_UNWRITTEN = 5_000
-RECONNECTS = Backoff(base=0.2, cap=5.0)
+#: A database that has come back is found as soon as work is.
+RECONNECTS = Backoff(base=0.2, cap=1.5)
 HEARTBEAT_SECONDS = 10.0
 
 #: Called after a result was written, with whether it was still ours.
@@ -205,6 +206,8 @@ class Finisher:
         if self._session is not None:
             self._session.close()
             self._session = None
+        # Leases have not been renewed for who knows how long, and those that are left are short.
+        self._renew_at = 0.0
         pause = RECONNECTS.pause(failures, self._rng)
         logger.warning(
             "worker lost its database again_in=%.1f error=%s", pause, " ".join(str(error).split())

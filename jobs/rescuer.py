@@ -32,6 +32,8 @@ RESCUE_SECONDS = 5.0
 RESCUE = 0x6A6F6202
 #: Seconds that the server must have been there before silent workers are believed to be gone.
 UPTIME_SECONDS = SILENCE_SECONDS
+#: Seconds that others have, after the database was lost, to come back and renew their leases.
+COMEBACK_SECONDS = 3.0
 #: Workers, and jobs, of one statement.
 MOST = 1_000
 
@@ -63,6 +65,7 @@ class Rescuer:
             # Whoever lost the database may not be the only one: others are silent since then, too.
             if self._session is not None:
                 self._trusts_at = now + SILENCE_SECONDS
+                self._rescue_at = max(self._rescue_at, now + COMEBACK_SECONDS)
             self._session = session
         self._ticker.look(session)
         if now >= self._promote_at:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,21 @@ class Private:
 
     def connect(self, name: str = "hodei") -> psycopg.Connection[Any]:
         return psycopg.connect(self.server.url(name), autocommit=True)
+
+    def fill(self, database: dict[str, Any], name: str = "hodei") -> None:
+        """Copy what another server's database holds into one that is empty."""
+        url = psycopg.conninfo.make_conninfo(
+            host=database["HOST"],
+            port=database["PORT"],
+            user=database["USER"],
+            password=database["PASSWORD"],
+            dbname=database["NAME"],
+        )
+        program = self.server.binaries.program
+        words = [program("pg_dump"), "--no-owner", f"--dbname={url}"]
+        dump = subprocess.run(words, capture_output=True, check=True).stdout
+        words = [program("psql"), "-qXv", "ON_ERROR_STOP=1", f"--dbname={self.server.url(name)}"]
+        subprocess.run(words, input=dump, stdout=subprocess.DEVNULL, check=True)
 
     def start(self) -> None:
         self.server.start()

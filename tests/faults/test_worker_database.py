@@ -1,0 +1,147 @@
+"""Workers whose database ends their sessions, is full, stops, dies, and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import runs
+from tests.faults.conftest import Worker
+from tests.faults.runs import Session
+from tests.faults.servers import Private, private_server
+from tests.processes import eventually
+
+pytestmark = pytest.mark.process
+
+OURS = "datname = current_database() AND application_name LIKE 'hodei jobs%'"
+
+Note = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def own(head: dict[str, Any], django_db_blocker: Any) -> Iterator[Private]:
+    """A server of these tests, with a database at head."""
+    with django_db_blocker.unblock(), private_server() as found:
+        found.fill(head)
+        yield found
+
+
+@pytest.fixture
+def copy(own: Private) -> dict[str, Any]:
+    """A copy of that database."""
+    own.start()
+    name = f"copy_{time.monotonic_ns()}"
+    with own.connect("postgres") as session:
+        session.execute(f'CREATE DATABASE "{name}" TEMPLATE hodei')
+    with own.connect(name) as session:
+        runs.watch_ends(session)
+    return own.database(name)
+
+
+class TestSessions:
+    def test_that_are_ended_under_load_lose_nothing(
+        self, session: Session, noting: Worker, journal: Path
+    ) -> None:
+        runs.watch_ends(session)
+        runs.put(session, 1_000, seconds=0.02)
+        noting()
+        for ended in (100, 300, 500, 700):
+            assert eventually(lambda least=ended: runs.count(session, "ends") >= least)
+            session.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
+
+        assert eventually(lambda: runs.count(session, "ends") == 1_000)
+        assert eventually(lambda: runs.count(session, "job_leases") == 0)
+        runs.check(session, journal, 1_000)
+
+    def test_that_are_refused_for_being_too_many_are_waited_for(
+        self, session: Session, database: dict[str, Any], noting: Worker, journal: Path
+    ) -> None:
+        role = f"few_{database['NAME']}"
+        session.execute(f"CREATE ROLE {role} LOGIN")
+        try:
+            session.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+            session.execute(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}")
+            runs.watch_ends(session)
+            session.execute(f"GRANT ALL ON ends TO {role}")
+            errors = journal.with_name("errors")
+            runs.put(session, 1)
+            worker = noting(through={**database, "USER": role})
+            assert eventually(lambda: runs.count(session, "ends") == 1)
+
+            session.execute(f"ALTER ROLE {role} CONNECTION LIMIT 0")
+            session.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
+            runs.put(session, 50)
+            refusal = f'too many connections for role "{role}"'
+            assert eventually(lambda: errors.read_text().count(refusal) >= 4)
+            assert worker.poll() is None
+            assert runs.count(session, "ends") == 1
+            session.execute(f"ALTER ROLE {role} CONNECTION LIMIT -1")
+
+            assert eventually(lambda: runs.count(session, "ends") == 51)
+            runs.check(session, journal, 51)
+            worker.kill()
+            worker.wait()
+        finally:
+            session.execute(f"DROP OWNED BY {role}")
+            session.execute(f"DROP ROLE {role}")
+
+
+class TestServer:
+    @pytest.mark.parametrize("how", ["stop", "kill"])
+    def test_that_starts_again_under_load_loses_nothing(
+        self,
+        own: Private,
+        copy: dict[str, Any],
+        noting: Worker,
+        journal: Path,
+        how: str,
+        record_property: Note,
+    ) -> None:
+        """``stop`` is a fast shutdown, ``kill`` an immediate one."""
+        with own.connect(copy["NAME"]) as session:
+            runs.put(session, 800, seconds=0.02)
+            noting(through=copy)
+            assert eventually(lambda: runs.count(session, "ends") > 200)
+        getattr(own, how)()
+        own.start()
+        returned = time.monotonic()
+        with own.connect(copy["NAME"]) as session:
+            before = runs.count(session, "ends")
+            assert eventually(lambda: runs.count(session, "ends") > before)
+            record_property("seconds to the next end", time.monotonic() - returned)
+            assert eventually(lambda: runs.count(session, "ends") == 800)
+            assert eventually(lambda: runs.count(session, "job_leases") == 0)
+            record_property("figures", runs.check(session, journal, 800))
+
+    @pytest.mark.parametrize("seconds", [4, pytest.param(20, marks=pytest.mark.slow)])
+    def test_that_is_away_for_longer_than_a_lease_costs_no_run(
+        self,
+        own: Private,
+        copy: dict[str, Any],
+        noting: Worker,
+        journal: Path,
+        seconds: int,
+        record_property: Note,
+    ) -> None:
+        """What ran all the while is not run again: its worker has come back, and was not lost."""
+        patches = {"jobs.leases.LEASE_SECONDS": seconds * 0.75}
+        with own.connect(copy["NAME"]) as session:
+            runs.put(session, seconds=seconds + 3)
+            noting(through=copy, patches=patches)
+            noting(through=copy, patches=patches)
+            assert eventually(lambda: len(runs.journal(journal, "began")) == 1)
+        own.stop()
+        ended = time.monotonic() + seconds
+        assert eventually(lambda: time.monotonic() > ended, seconds + 1)
+        own.start()
+        returned = time.monotonic()
+        with own.connect(copy["NAME"]) as session:
+            runs.put(session, 20)
+            assert eventually(lambda: runs.count(session, "ends") >= 20)
+            record_property("seconds to the end of the next job", time.monotonic() - returned)
+            assert eventually(lambda: runs.count(session, "ends") == 21)
+            assert runs.check(session, journal, 21)["lost leases"] == 0
