@@ -51,21 +51,28 @@ class Bell:
         self._session = session
         self._gate = gate
         self.listens = listens
+        self._closed: set[int] = set()
         if listens:
             session.execute(f'LISTEN "{channel}"')
 
-    def close_gates(self, numbers: Sequence[int]) -> None:
-        """Go to sleep: from here on writers of these numbers notify. Look once more after it."""
-        if self.listens and numbers:
-            self._session.execute(
-                "SELECT count(pg_try_advisory_lock(%s, n)) FROM unnest(%s::int[]) AS numbers (n)",
-                [self._gate, list(numbers)],
-            )
+    def close_gates(self, numbers: Sequence[int]) -> bool:
+        """Go to sleep: from here on writers of these numbers notify. Returns whether one is closed
+        that was open; look once more then. What another has closed stays that one's."""
+        wanted = [number for number in numbers if number not in self._closed]
+        if not self.listens or not wanted:
+            return False
+        rows = self._session.execute(
+            "SELECT n FROM unnest(%s::int[]) AS numbers (n) WHERE pg_try_advisory_lock(%s, n)",
+            [wanted, self._gate],
+        ).fetchall()
+        self._closed.update(row[0] for row in rows)
+        return bool(rows)
 
     def open_gates(self) -> None:
         """Awake: writers need not say anything."""
-        if self.listens:
+        if self._closed:
             self._session.execute("SELECT pg_advisory_unlock_all()")
+            self._closed.clear()
 
     def wait(self, seconds: float) -> bool:
         """Wait for a notification, at most so long; True if there was one."""

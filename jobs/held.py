@@ -74,6 +74,10 @@ class Held:
             soon = slots + min(int(slots * BEGUN_SECONDS / self._mean), MOST_AHEAD)
             return max(soon - len(self._ready) - len(self._taken) - len(self._running), 0)
 
+    def to_start(self) -> int:
+        """How many of a claim may begin at once: not before those that wait already."""
+        return max(self.to_begin() - len(self._waiting), 0)
+
     def put(self, jobs: Sequence[Claimed]) -> None:
         now = time.monotonic()
         with self._something:

@@ -12,22 +12,25 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hodei.sql import statement
 from jobs import leases
 from jobs.events import WorkerEvent
 from jobs.services import audit
 from jobs.services.workers import MAKING_SECONDS, SILENCE_SECONDS
-from jobs.ticker import Ticker
+from jobs.ticker import tick
 
 if TYPE_CHECKING:
     import psycopg
 
 logger = logging.getLogger(__name__)
 
-PROMOTE_SECONDS = 1.5
+#: Seconds between two looks, at most and at least; and from one rescue to the next.
+LOOK_SECONDS, SHORTEST_LOOK = 1.5, 0.02
 RESCUE_SECONDS = 5.0
+#: Seconds until schedules that are due, and were not dealt with, are looked at again.
+TICK_SECONDS = 1.0
 #: The number of the lock of whoever rescues.
 RESCUE = 0x6A6F6202
 #: Seconds that the server must have been there before silent workers are believed to be gone.
@@ -38,8 +41,18 @@ COMEBACK_SECONDS = 3.0
 MOST = 1_000
 
 
+class Seen(NamedTuple):
+    """The row of the statement ``look``."""
+
+    due_in: float | None
+    tick_in: float | None
+    has_expired: bool
+    has_silent: bool
+    queues: list[str]
+
+
 class Rescuer:
-    """``look`` does what is due; ``until_due`` says when that is."""
+    """``look`` does what is due; ``until_due`` says when the next look is."""
 
     def __init__(
         self, worker: uuid.UUID, rng: Random | None = None, *, at_once: bool = False
@@ -47,17 +60,21 @@ class Rescuer:
         self._worker = worker
         self._rng = rng or Random()  # noqa: S311  (to spread load, not to hide anything)
         now = time.monotonic()
-        self._promote_at = now
+        self._look_at = now
         # Workers that were started together do not rescue together; one that soon ends cannot wait.
         self._rescue_at = now if at_once else now + self._rng.uniform(0, RESCUE_SECONDS)
-        self._ticker = Ticker()
         self._session: psycopg.Connection[Any] | None = None
         #: From when on workers that are silent are believed to be gone.
         self._trusts_at = now
+        self._queues: tuple[str, ...] | None = None
 
     def until_due(self) -> float:
-        soonest = min(self._promote_at, self._rescue_at) - time.monotonic()
-        return max(min(soonest, self._ticker.until_due()), 0.001)
+        return max(self._look_at - time.monotonic(), 0.001)
+
+    def take_queues(self) -> tuple[str, ...] | None:
+        """The queues that have jobs, as the last look saw it; None where that is not known now."""
+        found, self._queues = self._queues, None
+        return found
 
     def look(self, session: psycopg.Connection[Any]) -> None:
         now = time.monotonic()
@@ -67,18 +84,26 @@ class Rescuer:
                 self._trusts_at = now + SILENCE_SECONDS
                 self._rescue_at = max(self._rescue_at, now + COMEBACK_SECONDS)
             self._session = session
-        self._ticker.look(session)
-        if now >= self._promote_at:
-            moved, seconds = leases.promote(session), self._next_due(session)
-            pause = PROMOTE_SECONDS if seconds is None else min(seconds, PROMOTE_SECONDS)
-            self._promote_at = now + (0.0 if moved >= 1_000 else max(pause, 0.02))
-        if now >= self._rescue_at:
+            self._look_at = now
+        if now < self._look_at:
+            return
+        row = session.execute(statement("jobs", "look"), {"silence": SILENCE_SECONDS}).fetchone()
+        seen = Seen._make(row or (None, None, False, False, []))
+        done = False
+        pauses = [LOOK_SECONDS]
+        if seen.tick_in is not None:
+            done |= seen.tick_in <= 0 and tick(session) > 0
+            pauses.append(seen.tick_in if seen.tick_in > 0 else TICK_SECONDS)
+        if seen.due_in is not None:
+            promoted = seen.due_in <= 0 and leases.promote(session) > 0
+            done |= promoted
+            pauses.append(0.0 if promoted else max(seen.due_in, SHORTEST_LOOK))
+        if (seen.has_expired or seen.has_silent) and now >= self._rescue_at:
             self._rescue_at = now + RESCUE_SECONDS * self._rng.uniform(0.8, 1.2)
             self._rescue(session)
-
-    def _next_due(self, session: psycopg.Connection[Any]) -> float | None:
-        row = session.execute(statement("jobs", "next_due")).fetchone()
-        return row[0] if row else None
+            done = True
+        self._queues = None if done else tuple(seen.queues)
+        self._look_at = time.monotonic() + min(pauses)
 
     def _rescue(self, session: psycopg.Connection[Any]) -> None:
         with session.transaction():

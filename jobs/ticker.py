@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -32,36 +31,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks, at least and at most: a schedule that was added meanwhile is found.
-SHORTEST_LOOK, LONGEST_LOOK = 1.0, 10.0
 #: The number of the lock of whoever ticks.
 TICK = 0x6A6F6203
 #: Schedules of one look.
 MOST = 100
-
-
-class Ticker:
-    """``look`` does what is due; ``until_due`` says when that is."""
-
-    def __init__(self) -> None:
-        self._look_at = time.monotonic()
-
-    def until_due(self) -> float:
-        return max(self._look_at - time.monotonic(), 0.001)
-
-    def look(self, session: psycopg.Connection[Any]) -> int:
-        """Returns how many jobs were enqueued."""
-        if time.monotonic() < self._look_at:
-            return 0
-        row = session.execute(statement("jobs", "next_tick")).fetchone()
-        seconds = row[0] if row else None
-        enqueued = 0
-        if seconds is not None and seconds <= 0:
-            enqueued = tick(session)
-            seconds = 0.0
-        pause = LONGEST_LOOK if seconds is None else min(max(seconds, SHORTEST_LOOK), LONGEST_LOOK)
-        self._look_at = time.monotonic() + pause
-        return enqueued
 
 
 def tick(session: psycopg.Connection[Any]) -> int:

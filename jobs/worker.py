@@ -49,6 +49,8 @@ MOST_CLAIMED = 500
 SHORTEST_POLL, LONGEST_POLL = 0.02, 1.5
 #: Seconds after which a claim looks at the whole queue again, and not only beyond the last one.
 WHOLE_QUEUE_SECONDS = 1.0
+#: Seconds after which a sleeper tries again to close the gates that another sleeper has closed.
+GATES_SECONDS = 5.0
 #: Share of a lease that a job may wait in a worker without having begun.
 STALE_SHARE = 0.5
 
@@ -95,7 +97,10 @@ class Worker:
         self._rescuer = Rescuer(self.id, at_once=options.drain)
         self._marks: dict[str, leases.Mark] = {}
         self._whole_at = 0.0
-        self._queues: tuple[str, ...] = options.queues
+        self._queues: tuple[str, ...] = ()
+        #: Queues by name, with the numbers of their gates.
+        self._gates: dict[str, int] = {}
+        self._gates_at = 0.0
         #: Whether the last claim looked at the whole queue, and found nothing.
         self._empty = False
         self._failures = 0
@@ -223,6 +228,7 @@ class Worker:
             if moved:
                 self._pace.found()
                 bell.open_gates()
+                self._gates_at = 0.0
                 self._held.room.clear() if not self._held.wanted() else None
                 self._held.room.wait(0.05)
             elif quiet and self._is_done():
@@ -246,8 +252,7 @@ class Worker:
         if whole:
             self._whole_at = now + WHOLE_QUEUE_SECONDS
             self._marks.clear()
-            if not self.options.queues:
-                self._queues = self._all_queues(session)
+            self._queues = self._queues_with_jobs(session)
         found = self._ask(session, wanted, self._marks)
         if not found and not whole:
             # Nothing beyond the last claim: what was enqueued at another priority is before it.
@@ -271,14 +276,21 @@ class Worker:
             self.id,
             self._queues,
             wanted,
-            starting=self._held.to_begin(),
+            starting=self._held.to_start(),
             seconds=self.options.lease_seconds,
             marks=marks or None,
         )
 
-    def _all_queues(self, session: psycopg.Connection[Any]) -> tuple[str, ...]:
-        rows = session.execute(statement("jobs", "queues")).fetchall()
-        return tuple(row[0] for row in rows)
+    def _queues_with_jobs(self, session: psycopg.Connection[Any]) -> tuple[str, ...]:
+        """Of those to take jobs from; maybe others, too, where they are named."""
+        found = self._rescuer.take_queues()
+        if self.options.queues:
+            given = self.options.queues
+            return given if found is None else tuple(name for name in given if name in found)
+        if found is None:
+            rows = session.execute(statement("jobs", "queues")).fetchall()
+            found = tuple(row[0] for row in rows)
+        return found
 
     def _begin_waiting(self, session: psycopg.Connection[Any]) -> int:
         jobs = self._held.take_waiting(self._held.to_begin())
@@ -300,21 +312,28 @@ class Worker:
 
     def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
         """Nothing to do: sleep until somebody rings, or it is time to look again."""
-        if bell.listens:
-            bell.close_gates(self._gates(session))
-            if self._claim(session):
-                self._pace.found()
-                bell.open_gates()
-                return
+        if self._close_gates(session, bell) and self._claim(session):
+            self._pace.found()
+            bell.open_gates()
+            return
         if bell.wait(min(self._pace.nothing(), self._rescuer.until_due())):
             self._marks.clear()
+            # Who has closed them may be the one that works now.
+            self._gates_at = 0.0
 
-    def _gates(self, session: psycopg.Connection[Any]) -> list[int]:
-        rows = session.execute(
-            "SELECT hashtext(name) FROM unnest(%s::text[]) AS q (name)",
-            [list(self._queues or ("default",))],
-        ).fetchall()
-        return [row[0] for row in rows]
+    def _close_gates(self, session: psycopg.Connection[Any], bell: Bell) -> bool:
+        now = time.monotonic()
+        names = self.options.queues or ("default", *self._queues)
+        new = [name for name in names if name not in self._gates]
+        if not bell.listens or (now < self._gates_at and not new):
+            return False
+        self._gates_at = now + GATES_SECONDS
+        if new:
+            rows = session.execute(
+                "SELECT name, hashtext(name) FROM unnest(%s::text[]) AS q (name)", [new]
+            ).fetchall()
+            self._gates.update(rows)
+        return bell.close_gates(list(self._gates.values()))
 
     # --- the slots -----------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults import runs
+from jobs import rescuer
+from jobs.worker import LONGEST_POLL
+from tests.faults import runs, test_workers
 from tests.faults.conftest import Worker
 from tests.faults.runs import Session
 from tests.faults.servers import Private, private_server
@@ -145,3 +148,31 @@ class TestServer:
             record_property("seconds to the end of the next job", time.monotonic() - returned)
             assert eventually(lambda: runs.count(session, "ends") == 21)
             assert runs.check(session, journal, 21)["lost leases"] == 0
+
+
+class TestIdle:
+    def test_one_asks_one_question_a_look_and_says_now_and_then_that_it_lives(
+        self, own: Private, copy: dict[str, Any], noting: Worker
+    ) -> None:
+        """Looks are 1.5 s apart, and shorter here: what counts is what is asked between them."""
+        patches = {**test_workers.LEASES, "jobs.rescuer.LOOK_SECONDS": 0.5}
+        log = own.server.location.log
+        start = log.stat().st_size
+
+        def asked() -> list[str]:
+            said = log.read_bytes()[start:].decode()
+            return re.findall(r"LOG:  (?:statement|execute [^:]+): (.+)", said)
+
+        with own.connect(copy["NAME"]) as session:
+            session.execute(f"ALTER DATABASE \"{copy['NAME']}\" SET log_statement = 'all'")
+        noting("--poll", "0.5", through=copy, patches=patches)
+        look = "WITH RECURSIVE found AS ("
+        assert eventually(lambda: "UPDATE workers SET last_heartbeat" in " ".join(asked()))
+        # Soon after its start it looks more often.
+        before = asked().count(look)
+        assert eventually(lambda: asked().count(look) >= before + 8)
+        first = len(asked())
+        assert eventually(lambda: asked()[first:].count(look) >= 8)
+
+        assert len([one for one in asked()[first:] if one != look]) <= 2
+        assert min(rescuer.LOOK_SECONDS, LONGEST_POLL) >= 1.5

@@ -20,7 +20,7 @@ from jobs.rescuer import Rescuer
 from jobs.services import schedules
 from jobs.services.schedules import ScheduleExists, ScheduleInvalid, ScheduleNotFound
 from jobs.states import Missed, Overlap
-from jobs.ticker import TICK, Ticker, tick
+from jobs.ticker import TICK, tick
 from tests.jobs.conftest import Jobs
 from tests.jobs.test_workers import both
 
@@ -414,25 +414,19 @@ class TestTicker:
 
         assert jobs.drain() == [7]
 
-    def test_without_schedules_it_asks_seldom(self, jobs: Jobs, session: Session) -> None:
-        found = Ticker()
+    def test_without_schedules_a_look_is_enough(self, jobs: Jobs, session: Session) -> None:
+        found = Rescuer(uuid.uuid4())
         found.look(session)
 
-        assert found.until_due() > 8
+        assert 1 < found.until_due() <= 1.5
 
     def test_it_looks_when_the_next_is_due(self, jobs: Jobs, session: Session) -> None:
         add()
-        jobs.execute("UPDATE job_schedules SET next_run_at = now() + interval '4 s'")
-        found = Ticker()
+        jobs.execute("UPDATE job_schedules SET next_run_at = clock_timestamp() + interval '0.9 s'")
+        found = Rescuer(uuid.uuid4())
         found.look(session)
 
-        assert 1 < found.until_due() <= 4
-
-    def test_the_rescuer_wakes_for_it(self, jobs: Jobs) -> None:
-        rescuer = Rescuer(uuid.uuid4())
-        rescuer._promote_at = rescuer._rescue_at = float("inf")
-
-        assert rescuer.until_due() < 1
+        assert found.until_due() <= 0.9
 
     def test_a_change_waits_for_the_tick(self, jobs: Jobs) -> None:
         add(missed=Missed.ALL)

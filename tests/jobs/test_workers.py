@@ -435,11 +435,11 @@ class TestRescuer:
             assert jobs.place(job) == ["job_leases"]
             # Its job does not wait for long: the lease ran out, and was not renewed.
             assert rescuer._rescue_at < time.monotonic() + 5
-            rescuer._rescue_at = 0.0
+            rescuer._look_at = rescuer._rescue_at = 0.0
             rescuer.look(again)
             assert state_of(jobs, worker) == "BUSY"
             assert jobs.place(job) == ["job_queue"]
-            rescuer._trusts_at = rescuer._rescue_at = 0.0
+            rescuer._look_at = rescuer._trusts_at = rescuer._rescue_at = 0.0
             rescuer.look(again)
 
         assert state_of(jobs, worker) == "TERMINATED"
