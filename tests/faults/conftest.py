@@ -41,15 +41,19 @@ def database(head: dict[str, Any], django_db_blocker: Any) -> Iterator[dict[str,
 @pytest.fixture
 def session(database: dict[str, Any]) -> Iterator[psycopg.Connection[Any]]:
     """A connection to it, in autocommit."""
-    with psycopg.connect(
-        host=database["HOST"],
-        port=database["PORT"],
-        user=database["USER"],
-        dbname=database["NAME"],
-        password=database["PASSWORD"],
-        autocommit=True,
-    ) as connection:
+    with psycopg.connect(**connection_of(database), autocommit=True) as connection:
         yield connection
+
+
+def connection_of(database: dict[str, Any]) -> dict[str, Any]:
+    """A database in psycopg's terms."""
+    return {
+        "host": database["HOST"],
+        "port": database["PORT"],
+        "user": database["USER"],
+        "password": database["PASSWORD"],
+        "dbname": database["NAME"],
+    }
 
 
 @pytest.fixture

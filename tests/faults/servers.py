@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import pytest
 from django.db import connections
 
 from hodei.db.embedded import binaries, postmaster
+from hodei.db.embedded.account import account_of
+from hodei.db.embedded.environment import for_server
 from hodei.db.embedded.location import PORT, SUPERUSER, locate
 from hodei.db.embedded.server import Server
 from tests.processes import eventually
@@ -100,3 +103,35 @@ def private_server() -> Iterator[Private]:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(server.location.sockets, ignore_errors=True)
+
+
+@contextmanager
+def standby_of(primary: Private) -> Iterator[Path]:
+    """A streaming standby, to which the primary's commits wait to be written; the folder of its
+    socket."""
+    account = account_of(primary.server.location)
+    runnable = binaries.reachable(
+        primary.server.binaries, account, primary.server.location.state
+    ).program
+    folder = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
+    folder.chmod(0o755)
+    account.own(folder)
+    control = [runnable("pg_ctl"), "--pgdata", str(folder / "data"), "--silent", "--wait"]
+    options = f"-c listen_addresses= -c unix_socket_directories={folder}"
+    run: Any = partial(
+        subprocess.run, env=for_server(), cwd=folder, check=True, **account.identity()
+    )
+    try:
+        words = ["--host", str(primary.server.location.sockets), "--username", SUPERUSER]
+        copy = ["--pgdata", str(folder / "data"), "--checkpoint=fast", "--write-recovery-conf"]
+        run([runnable("pg_basebackup"), *words, *copy])
+        run([*control, "--log", str(folder / "log"), "--options", options, "start"])
+        with primary.connect() as session:
+            session.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            session.execute("SELECT pg_reload_conf()")
+            streaming = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+            assert eventually(lambda: session.execute(streaming).fetchone() == (1,))
+        yield folder
+    finally:
+        run([*control, "--mode", "immediate", "stop"], check=False)
+        shutil.rmtree(folder, ignore_errors=True)

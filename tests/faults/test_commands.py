@@ -180,6 +180,44 @@ class TestMuchOutput:
         assert (zeros, lines) == (size, row[2])
 
 
+class TestFullDisk:
+    def test_of_the_logs_costs_their_files_and_nothing_else(
+        self, session: Session, start: Start, tmp_path: Path
+    ) -> None:
+        """The job ends as it would have, once, and its log says that it is not whole."""
+        full = tmp_path / "full"
+        full.touch()
+        storages = {
+            "job_logs": {
+                "BACKEND": "tests.faults.storages.Disk",
+                "OPTIONS": {"location": str(tmp_path / "logs")},
+            }
+        }
+        variables = {"FAULTS_SETTINGS": json.dumps({"STORAGES": storages})}
+        start("jobs_worker", "--poll", "0.1", variables=variables)
+        good = [put(session, program("echo", f"hello {n}")) for n in range(5)]
+        bad = put(session, script("echo about to fail; exit 3"))
+
+        def ended() -> bool:
+            return all(state(session, job) in {"SUCCEEDED", "FAILED"} for job in (*good, bad))
+
+        assert eventually(ended)
+        assert [state(session, job) for job in good] == ["SUCCEEDED"] * 5
+        assert session.execute(
+            "SELECT state, result #>> '{Failed,exit_code}' FROM jobs WHERE id = %s", [bad]
+        ).fetchone() == ("FAILED", "3")
+        for job in (*good, bad):
+            assert "This log could not be stored: OSError: [Errno 28]" in tail(session, job)
+        assert "hello 3" in tail(session, good[3])
+        assert len(full.read_text().splitlines()) == 6
+        assert not [path for path in (tmp_path / "logs").rglob("*") if path.is_file()]
+
+        full.unlink()
+        later = put(session, program("echo", "there is room"))
+        assert eventually(lambda: state(session, later) == "SUCCEEDED")
+        assert session.execute("SELECT job_id FROM job_log_files").fetchall() == [(later,)]
+
+
 class TestFollowed:
     def test_until_the_end_of_a_command_whose_worker_was_told_to_stop(
         self, session: Session, worker: Worker, start: Start, tmp_path: Path

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from jobs import rescuer
 from jobs.worker import LONGEST_POLL
 from tests.faults import runs, test_workers
-from tests.faults.conftest import Worker
+from tests.faults.conftest import Worker, connection_of
 from tests.faults.runs import Session
-from tests.faults.servers import Private, private_server
+from tests.faults.servers import Private, private_server, standby_of
 from tests.processes import eventually
 
 pytestmark = pytest.mark.process
@@ -176,3 +177,81 @@ class TestIdle:
 
         assert len([one for one in asked()[first:] if one != look]) <= 2
         assert min(rescuer.LOOK_SECONDS, LONGEST_POLL) >= 1.5
+
+
+class TestFailover:
+    @pytest.mark.slow
+    def test_to_a_standby_loses_nothing_and_the_worker_finds_it(
+        self, head: dict[str, Any], noting: Worker, journal: Path, record_property: Note
+    ) -> None:
+        """By a list of hosts, of which it takes the one that can be written to."""
+        with private_server() as primary:
+            primary.fill(head)
+            with primary.connect() as session:
+                runs.watch_ends(session)
+            with standby_of(primary) as folder, primary.connect() as session:
+                both = {
+                    **primary.database(),
+                    "HOST": f"{primary.server.location.sockets},{folder}",
+                    "OPTIONS": {"target_session_attrs": "read-write"},
+                }
+                runs.put(session, 2_000, seconds=0.02)
+                worker = noting(through=both)
+                assert eventually(lambda: runs.count(session, "ends") > 500)
+                primary.kill()
+
+                with psycopg.connect(
+                    host=str(folder), user="postgres", dbname="hodei", autocommit=True
+                ) as new:
+                    new.execute("SELECT pg_promote()")
+                    promoted, before = time.monotonic(), runs.count(new, "ends")
+                    assert eventually(lambda: runs.count(new, "ends") > before)
+                    record_property("seconds to the next end", time.monotonic() - promoted)
+                    assert eventually(lambda: runs.count(new, "ends") == 2_000, 90)
+                    assert eventually(lambda: runs.count(new, "job_leases") == 0)
+                    assert worker.poll() is None
+                    record_property("figures", runs.check(new, journal, 2_000))
+                    worker.kill()
+                    worker.wait()
+
+
+class TestPinned:
+    @pytest.mark.parametrize("jobs", [4_000, pytest.param(50_000, marks=pytest.mark.slow)])
+    def test_rows_stop_nothing_and_are_reused_afterwards(
+        self,
+        session: Session,
+        database: dict[str, Any],
+        noting: Worker,
+        jobs: int,
+        record_property: Note,
+    ) -> None:
+        """A transaction elsewhere keeps every dead row: the tables grow by what goes through them,
+        and no more once it has ended."""
+        words = ("--drain", "--concurrency", "10")
+
+        def size() -> int:
+            session.execute("VACUUM job_queue, job_leases")
+            row = session.execute(
+                "SELECT pg_total_relation_size('job_queue') + pg_total_relation_size('job_leases')"
+            ).fetchone()
+            return int(row[0]) if row else 0
+
+        with psycopg.connect(**connection_of(database)) as pinned:
+            pinned.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            pinned.execute("SELECT count(*) FROM jobs")
+            runs.put(session, jobs)
+            assert noting(*words).wait(200) == 0
+            assert runs.count(session, "jobs", "state = 'SUCCEEDED'") == jobs
+            row = session.execute(
+                "SELECT idx_tup_read FROM pg_stat_user_indexes "
+                "WHERE indexrelname = 'job_queue_claim_idx'"
+            ).fetchone()
+            assert row is not None
+            record_property("index entries read for a job", row[0] / jobs)
+            pinned_size = size()
+            assert pinned_size < 1_000 * jobs
+            record_property("bytes of the hot tables for a job", pinned_size / jobs)
+        size()
+        runs.put(session, jobs)
+        assert noting(*words).wait(200) == 0
+        assert size() < 1.3 * pinned_size
