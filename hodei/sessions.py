@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.backends.postgresql.base import DatabaseWrapper
 
+#: Share of a client's patience after which the server gives up a statement.
+SERVERS_SHARE = 0.8
 #: PostgreSQL's limit for names, application_name among them.
 _NAME_BYTES = 63
 
 
-def connect(using: str, name: str) -> psycopg.Connection[Any]:
+def connect(using: str, name: str, *, patience: float | None = None) -> psycopg.Connection[Any]:
     """Open a connection as the alias does; the caller closes it. ``name`` is what the server shows.
 
-    Its statements have no time limit but the alias's own. Raises psycopg.OperationalError.
+    Its statements have no time limit but the alias's own; with ``patience`` each ends within so
+    many seconds, in an error at the latest: the server's, or ours where the server does not answer.
+    Raises psycopg.OperationalError.
     """
     import psycopg  # noqa: PLC0415  (there may be no driver where this is only imported)
 
@@ -45,7 +49,12 @@ def connect(using: str, name: str) -> psycopg.Connection[Any]:
     parameters.setdefault("keepalives_count", 3)
     # Those are for a connection that is silent; this is for one on which something was sent.
     parameters.setdefault("tcp_user_timeout", 25_000)
-    session: psycopg.Connection[Any] = psycopg.connect(**parameters)
+    kind: type[psycopg.Connection[Any]] = psycopg.Connection
+    if patience is not None:
+        from hodei import patience as limits  # noqa: PLC0415
+
+        kind = limits.of(patience)
+    session = kind.connect(**parameters)
     try:
         role = wrapper.settings_dict["OPTIONS"].get("assume_role")
         if role:
@@ -53,6 +62,10 @@ def connect(using: str, name: str) -> psycopg.Connection[Any]:
         if is_pooled(session):
             # The next statement may run on another session, which knows nothing of it.
             session.prepare_threshold = None
+        elif patience is not None:
+            # What nobody waits for any more must not be done after all.
+            limit = f"{int(patience * SERVERS_SHARE * 1000)}ms"
+            session.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
     except BaseException:
         session.close()
         raise

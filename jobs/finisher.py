@@ -109,7 +109,9 @@ class Finisher:
         while True:
             batch: list[tuple[Ended, Told | None]] = []
             try:
-                self._session = self._session or connect(self._using, "hodei jobs finisher")
+                self._session = self._session or connect(
+                    self._using, "hodei jobs finisher", patience=leases.PATIENCE_SECONDS
+                )
                 self._keep(self._session)
                 self._writing = True
                 batch = self._take()

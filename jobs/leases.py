@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Seconds that a lease lasts, and how often it is renewed in that time.
 LEASE_SECONDS = 30.0
 RENEWALS = 3
+#: Seconds that a worker waits for an answer; one that comes later than that comes after its leases.
+PATIENCE_SECONDS = 30.0
 #: Runs that may be lost before a job is given up: something in it may be what kills workers.
 MOST_LOST_LEASES = 5
 #: Seconds by which jobs that were lost again are kept apart, at most and for each time before.

@@ -199,7 +199,7 @@ class Worker:
 
         while not self.stop.is_set():
             try:
-                with closing(connect(self.options.using, "hodei jobs fetcher")) as session:
+                with closing(self._connect("hodei jobs fetcher")) as session:
                     self._bell = Bell(
                         session, channel=CHANNEL, gate=GATE, listens=not is_pooled(session)
                     )
@@ -215,6 +215,9 @@ class Worker:
                 self.stop.wait(pause)
             else:
                 return
+
+    def _connect(self, name: str) -> psycopg.Connection[Any]:
+        return connect(self.options.using, name, patience=leases.PATIENCE_SECONDS)
 
     def _fetch(self, session: psycopg.Connection[Any], bell: Bell) -> None:
         while not self.stop.is_set():

@@ -22,11 +22,16 @@ class Network(Proxy):
     def __init__(self, database: dict[str, Any]) -> None:
         super().__init__(database)
         self._listener: socket.socket | None = None
+        self._frozen: set[socket.socket] = set()
         self.through = {**database, "HOST": "127.0.0.1", "PORT": str(self.port)}
 
     def __enter__(self) -> Self:
         self.open()
         return self
+
+    def lose(self) -> None:
+        """Swallow what is sent on the connections that there are; new ones are served."""
+        self.swallow(new=False)
 
     def swallow(self, *, new: bool = True) -> None:
         program = struct.pack("HL", 1, ctypes.addressof(NOTHING))
@@ -38,6 +43,19 @@ class Network(Proxy):
         for one in self._sockets(new=True):
             with suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, DETACH_FILTER, 0)
+
+    def freeze(self) -> None:
+        """Take what is sent on the connections that there are, and pass nothing on; new ones are
+        served."""
+        self._frozen = set(self._clients)
+
+    def _pass_on(
+        self, source: socket.socket, selector: Any, peers: dict[socket.socket, socket.socket]
+    ) -> None:
+        if {source, peers[source]} & self._frozen:
+            selector.unregister(source)
+        else:
+            super()._pass_on(source, selector, peers)
 
     def _serve(self, listener: socket.socket) -> None:
         self._listener = listener

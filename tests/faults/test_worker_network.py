@@ -31,7 +31,7 @@ LATE = "a run ended after its lease was lost"
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="filters packets as Linux does")
 
 
-@pytest.fixture(params=["swallowed", "held"])
+@pytest.fixture(params=["swallowed", pytest.param("held", marks=pytest.mark.slow)])
 def cut(request: pytest.FixtureRequest) -> tuple[Callable[[Network], None], ...]:
     """What cuts a network, and what mends it. ``held`` takes what is sent, and delivers it in the
     end."""
@@ -78,9 +78,15 @@ class TestCut:
             assert [line.process for line in runs.journal(journal, "began")[2:]] == [first.pid] * 20
             assert runs.check(session, journal, 21) == {"runs beyond one": 1, "lost leases": 1}
 
-    @only_linux
+    @pytest.mark.slow
     @pytest.mark.parametrize(
-        "options", [IMPATIENT, pytest.param({}, marks=pytest.mark.slow, id="default")]
+        ("how", "options", "patience"),
+        [
+            pytest.param(Network.lose, IMPATIENT, 30.0, marks=only_linux, id="lost"),
+            pytest.param(Network.lose, {}, 30.0, marks=only_linux, id="lost-by-default"),
+            pytest.param(Network.freeze, {}, 4.0, id="frozen"),
+            pytest.param(Network.freeze, {}, 30.0, id="frozen-by-default"),
+        ],
     )
     def test_off_for_good_it_makes_new_connections(
         self,
@@ -88,17 +94,22 @@ class TestCut:
         database: dict[str, Any],
         noting: Worker,
         journal: Path,
+        how: Callable[[Network], None],
         options: dict[str, Any],
+        patience: float,
         record_property: Callable[[str, object], None],
     ) -> None:
-        """As where a firewall has forgotten the connections that there were, while the worker runs
-        jobs and waits for them."""
+        """``lost``: as where a firewall has forgotten the connections that there were. ``frozen``:
+        as where a pooler takes what is sent, and does nothing with it."""
         runs.watch_ends(session)
         runs.put(session, 1_000, seconds=0.02)
         with Network(database) as network:
-            noting(through={**network.through, "OPTIONS": options})
+            noting(
+                through={**network.through, "OPTIONS": options},
+                patches={"jobs.leases.PATIENCE_SECONDS": patience},
+            )
             assert eventually(lambda: runs.count(session, "ends") > 100)
-            network.swallow(new=False)
+            how(network)
             began = time.monotonic()
 
             assert eventually(lambda: runs.count(session, "ends") == 1_000, 90)

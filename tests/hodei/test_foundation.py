@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import closing
 from random import Random
 
+import psycopg
 import pytest
 from django.db import connections
 from hypothesis import given
@@ -75,6 +77,25 @@ class TestSessions:
             assert not is_pooled(session)
             assert session.info.dbname == connections["default"].settings_dict["NAME"]
         assert name == (f"hodei test {owner_name()}"[:63],)
+
+    def test_have_no_limit_of_time_unless_they_are_to(self) -> None:
+        limit = "SELECT current_setting('statement_timeout')"
+        with connect("default", "patient") as one, connect("default", "not", patience=5.0) as two:
+            assert one.execute(limit).fetchone() == ("0",)
+            assert two.execute(limit).fetchone() == ("4s",)
+            with two.transaction():
+                assert two.execute("SELECT 7").fetchone() == (7,)
+
+    def test_that_have_one_do_not_wait_for_an_answer_that_never_comes(self) -> None:
+        with closing(connect("default", "impatient", patience=0.3)) as session:
+            session.execute("SET statement_timeout = 0")
+
+            with pytest.raises(psycopg.OperationalError, match=r"no answer for 0\.3 seconds"):
+                session.execute("SELECT pg_sleep(60)")
+
+    def test_that_have_one_wait_for_notifications_as_long_as_they_are_told(self) -> None:
+        with connect("default", "impatient", patience=5.0) as session:
+            assert list(session.notifies(timeout=0.3)) == []
 
 
 @pytest.mark.django_db
