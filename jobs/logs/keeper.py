@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TAIL_SECONDS = 1.0
-#: Seconds that a run waits for a row to be written, before its log is given up.
-PATIENCE_SECONDS = 30.0
+#: Seconds that a run waits for a row to be written, before its log is given up. While the database
+#: is away there is nothing else that its slot could do.
+PATIENCE_SECONDS = 300.0
+#: Seconds that the database has for an answer.
+ANSWER_SECONDS = 30.0
 RECONNECTS = Backoff(base=0.2, cap=5.0)
 
 
@@ -138,7 +141,9 @@ class Keeper:
             if not asked and not tails:
                 continue
             try:
-                session = session or connect(self._using, "hodei jobs logs")
+                session = session or connect(
+                    self._using, "hodei jobs logs", patience=ANSWER_SECONDS
+                )
                 self._write(session, tails, asked)
                 failures = 0
             except Exception as error:  # noqa: BLE001  (a thread that others wait for must not end)
