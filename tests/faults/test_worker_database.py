@@ -51,16 +51,17 @@ class TestSessions:
         self, session: Session, noting: Worker, journal: Path
     ) -> None:
         runs.watch_ends(session)
-        runs.put(session, 1_000, seconds=0.02)
+        runs.put(session, 600, seconds=0.02)
         noting()
-        for ended in (100, 300, 500, 700):
+        for ended in (50, 200, 350):
             assert eventually(lambda least=ended: runs.count(session, "ends") >= least)
             session.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OURS}")
 
-        assert eventually(lambda: runs.count(session, "ends") == 1_000)
+        assert eventually(lambda: runs.count(session, "ends") == 600)
         assert eventually(lambda: runs.count(session, "job_leases") == 0)
-        runs.check(session, journal, 1_000)
+        runs.check(session, journal, 600)
 
+    @pytest.mark.slow
     def test_that_are_refused_for_being_too_many_are_waited_for(
         self, session: Session, database: dict[str, Any], noting: Worker, journal: Path
     ) -> None:
@@ -95,7 +96,7 @@ class TestSessions:
 
 
 class TestServer:
-    @pytest.mark.parametrize("how", ["stop", "kill"])
+    @pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=pytest.mark.slow)])
     def test_that_starts_again_under_load_loses_nothing(
         self,
         own: Private,
@@ -107,7 +108,7 @@ class TestServer:
     ) -> None:
         """``stop`` is a fast shutdown, ``kill`` an immediate one."""
         with own.connect(copy["NAME"]) as session:
-            runs.put(session, 800, seconds=0.02)
+            runs.put(session, 600, seconds=0.02)
             noting(through=copy)
             assert eventually(lambda: runs.count(session, "ends") > 200)
         getattr(own, how)()
@@ -117,11 +118,12 @@ class TestServer:
             before = runs.count(session, "ends")
             assert eventually(lambda: runs.count(session, "ends") > before)
             record_property("seconds to the next end", time.monotonic() - returned)
-            assert eventually(lambda: runs.count(session, "ends") == 800)
+            assert eventually(lambda: runs.count(session, "ends") == 600)
             assert eventually(lambda: runs.count(session, "job_leases") == 0)
-            record_property("figures", runs.check(session, journal, 800))
+            record_property("figures", runs.check(session, journal, 600))
 
-    @pytest.mark.parametrize("seconds", [4, pytest.param(20, marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("seconds", [4, 20])
     def test_that_is_away_for_longer_than_a_lease_costs_no_run(
         self,
         own: Private,
@@ -216,7 +218,7 @@ class TestFailover:
 
 
 class TestPinned:
-    @pytest.mark.parametrize("jobs", [4_000, pytest.param(50_000, marks=pytest.mark.slow)])
+    @pytest.mark.parametrize("jobs", [2_000, pytest.param(50_000, marks=pytest.mark.slow)])
     def test_rows_stop_nothing_and_are_reused_afterwards(
         self,
         session: Session,

@@ -71,6 +71,7 @@ class TestKilled:
         # Somebody did hold jobs when it was killed.
         assert figures["lost leases"]
 
+    @pytest.mark.slow
     def test_by_a_job_the_others_that_it_held_do_not_fail_with_that(
         self, session: Session, noting: Worker, journal: Path
     ) -> None:
@@ -121,6 +122,7 @@ class TestTold:
         assert runs.count(session, "job_leases") == 0
         assert session.execute("SELECT state FROM workers").fetchall() == [("TERMINATED",)]
 
+    @pytest.mark.slow
     def test_twice_one_stops_at_once_and_another_runs_it_again(
         self, session: Session, noting: Worker, journal: Path
     ) -> None:
