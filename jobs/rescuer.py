@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 
     due_in: float | None
     tick_in: float | None
-    has_expired: bool
+    has_expired: bool | None
     has_silent: bool
     queues: list[str]
 

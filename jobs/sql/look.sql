@@ -18,7 +18,7 @@ SELECT (SELECT extract(epoch FROM run_after - clock_timestamp())::float8
             ELSE (SELECT extract(epoch FROM next_run_at - clock_timestamp())::float8
                     FROM job_schedules WHERE enabled AND next_run_at IS NOT NULL
                    ORDER BY next_run_at LIMIT 1) END,
-       EXISTS (SELECT FROM job_leases WHERE expires_at < clock_timestamp()),
+       (SELECT expires_at < clock_timestamp() FROM job_leases ORDER BY expires_at LIMIT 1),
        EXISTS (SELECT FROM workers
                 WHERE state IN ('CREATING', 'CONNECTING', 'REGISTERED', 'READY', 'BUSY', 'DRAINING',
                                 'TERMINATING')

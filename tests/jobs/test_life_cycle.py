@@ -280,14 +280,22 @@ class LifeCycle(RuleBasedStateMachine):
         if model.state in FINAL:
             model.place = None
             return
-        model.lost += 1
-        model.attempts -= model.state == "RUNNING"
+        ran = model.state == "RUNNING"
+        model.lost += ran
+        model.attempts -= ran
         if model.is_cancel_requested:
             model.become("CANCELLED", "JobCancelled")
         elif model.lost >= leases.MOST_LOST_LEASES:
             model.become("FAILED", "JobFailed")
         else:
-            model.become("PENDING", "JobRescued", QUEUE)
+            waits = ran and model.lost > 1
+            model.become("PENDING", "JobRescued", LATER if waits else QUEUE)
+            # It waits at random, which may be for no time at all.
+            self.jobs.execute(
+                "UPDATE job_queue_deferred SET run_after = now() + interval '1 minute' "
+                "WHERE job_id = %s",
+                [job],
+            )
         if is_taken:
             self.take(number=10, starting=10)
 
