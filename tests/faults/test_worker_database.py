@@ -158,7 +158,7 @@ class TestIdle:
         self, own: Private, copy: dict[str, Any], noting: Worker
     ) -> None:
         """Looks are 1.5 s apart, and shorter here: what counts is what is asked between them."""
-        patches = {**test_workers.LEASES, "jobs.rescuer.LOOK_SECONDS": 0.5}
+        patches = {**test_workers.LEASES, "jobs.rescuer.LOOK_SECONDS": 0.2}
         log = own.server.location.log
         start = log.stat().st_size
 
@@ -168,7 +168,7 @@ class TestIdle:
 
         with own.connect(copy["NAME"]) as session:
             session.execute(f"ALTER DATABASE \"{copy['NAME']}\" SET log_statement = 'all'")
-        noting("--poll", "0.5", through=copy, patches=patches)
+        noting("--poll", "0.2", through=copy, patches=patches)
         look = "WITH RECURSIVE found AS ("
         assert eventually(lambda: "UPDATE workers SET last_heartbeat" in " ".join(asked()))
         # Soon after its start it looks more often.
