@@ -187,10 +187,14 @@ class TestRescuer:
         assert found == {"job_queue_deferred_due_idx", "job_queue_deferred_pkey"}
         assert plan.indexes_of("jobs") == {"jobs_pkey"}
 
-    def test_next_due(self, session: psycopg.Connection[Any]) -> None:
-        plan = Plan(session, statement("jobs", "next_due"))
+    def test_look(self, session: psycopg.Connection[Any]) -> None:
+        plan = Plan(session, statement("jobs", "look"), {"silence": 30.0})
 
         assert plan.indexes_of("job_queue_deferred") == {"job_queue_deferred_due_idx"}
+        assert "job_schedules_due_idx" in plan.indexes_of("job_schedules")
+        assert plan.indexes_of("job_leases") == {"job_leases_expires_idx"}
+        assert plan.indexes_of("workers") == {"idx_workers_state"}
+        assert plan.indexes_of("job_queue") == {"job_queue_claim_idx"}
 
     def test_lose_workers(self, session: psycopg.Connection[Any]) -> None:
         parameters = {"making": 600.0, "silence": 30.0, "uptime": 30.0, "number": 1_000}
@@ -201,11 +205,6 @@ class TestRescuer:
 
 
 class TestTicker:
-    def test_next_tick(self, session: psycopg.Connection[Any]) -> None:
-        plan = Plan(session, statement("jobs", "next_tick"))
-
-        assert "job_schedules_due_idx" in plan.indexes_of("job_schedules")
-
     def test_due_schedules(self, session: psycopg.Connection[Any]) -> None:
         plan = Plan(session, statement("jobs", "due_schedules"), {"number": 100})
 
