@@ -15,8 +15,8 @@ import pytest
 from django.core.management import call_command
 
 from tests.databases import alias_of, new_database
-from tests.faults.scene import Scene
 from tests.faults import runs
+from tests.faults.scene import Scene
 from tests.processes import ROOT, environment
 
 Start = Callable[..., "subprocess.Popen[str]"]
