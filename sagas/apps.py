@@ -11,3 +11,12 @@ class SagasConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     schema_owned = True
     schema_baseline = "0001_baseline"
+
+    def ready(self) -> None:
+        """Import the modules named ``sagas`` of installed apps, which register their definitions,
+        and the system checks."""
+        from django.utils.module_loading import autodiscover_modules  # noqa: PLC0415
+
+        from sagas import checks  # noqa: F401, PLC0415  (it registers them)
+
+        autodiscover_modules("sagas")

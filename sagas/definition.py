@@ -23,7 +23,7 @@ What holds:
   committed: at least once, and each time with the same ``context.key``. What it raises says what is
   known: StepFailed, for sure not done; anything else, and a crash or a timeout, nobody knows.
 * A step of which nobody knows is UNKNOWN. Its ``verify`` is asked and returns ``Done(output)``,
-  NOT_DONE, or UNSURE: then it is asked again, with the pauses and as often as ``retry`` says.
+  NOT_DONE, or UNSURE: then it is asked again, with the pauses and as often as ``verify_retry`` says.
   Without ``verify``, and in the end, it is compensated as if it had been done; only with
   ``Retry(unknown=True)`` its action is called again with the same key, while attempts are left.
 * A step that raises ``Later(seconds)`` waits: the saga rests, holding no thread and no lease, and
@@ -144,8 +144,9 @@ class Retry:
         return Backoff(base=self.base, cap=self.cap)
 
 
-#: Of a compensation that does not say otherwise: half an hour of attempts.
+#: Of a compensation and of a verification that do not say otherwise: some minutes of attempts.
 COMPENSATION_RETRY = Retry(attempts=10, base=1.0, cap=300.0)
+VERIFY_RETRY = Retry(attempts=10, base=1.0, cap=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ class Step:
     total_timeout: timedelta | None = field(default=None, kw_only=True)
     retry: Retry = field(default=Retry(), kw_only=True)
     compensation_retry: Retry = field(default=COMPENSATION_RETRY, kw_only=True)
+    verify_retry: Retry = field(default=VERIFY_RETRY, kw_only=True)
     pivot: bool = field(default=False, kw_only=True)
     group: str | None = field(default=None, kw_only=True)
 

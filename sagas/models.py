@@ -90,6 +90,14 @@ class Saga(models.Model):
     trace_parent = models.CharField(
         max_length=55, null=True, blank=True, db_comment="W3C traceparent of the starting code"
     )
+    due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        db_comment="When a runner takes it next; the end of a lease; NULL is not by itself",
+    )
+    incident = models.TextField(
+        null=True, blank=True, db_comment="Why it waits for a person; NULL is that it does not"
+    )
 
     class Meta:
         db_table = "sagas"
@@ -120,7 +128,7 @@ class Saga(models.Model):
             models.Index(fields=["state"], name="idx_sagas_state"),
             models.Index(fields=["saga_type", "state"], name="idx_sagas_type_state"),
             models.Index(
-                fields=["lease_until", "created_at"],
+                fields=["saga_type", "definition_version", "state", "due_at"],
                 condition=Q(state__in=[state.value for state in SagaState if state in SAGA_LIVE]),
                 name="sagas_live_idx",
             ),
@@ -169,6 +177,24 @@ class SagaStep(models.Model):
     )
     error_message = models.TextField(null=True, blank=True, db_comment="The newest failure")
     retry_count = models.IntegerField(db_default=0, db_comment="Attempts after the first")
+    compensation_attempts = models.IntegerField(
+        db_default=0, db_comment="How often its compensation was begun"
+    )
+    verifications = models.IntegerField(
+        db_default=0, db_comment="How often its verification could not tell"
+    )
+    waits = models.IntegerField(
+        db_default=0, db_comment="How often the present attempt asked to be called later"
+    )
+    due_at = models.DateTimeField(
+        null=True, blank=True, db_comment="Not to be tried again before; NULL is at once"
+    )
+    timeout_at = models.DateTimeField(
+        null=True, blank=True, db_comment="By when the present call has to be back"
+    )
+    deadline_at = models.DateTimeField(
+        null=True, blank=True, db_comment="By when all its attempts together have to be over"
+    )
     created_at = models.DateTimeField(db_default=now(), db_comment="When the row was written")
     updated_at = models.DateTimeField(db_default=now(), db_comment="When it was changed last")
 

@@ -67,15 +67,32 @@ class StepState(StrEnum):
 
 
 STEP_TRANSITIONS: Mapping[StepState, frozenset[StepState]] = {
-    StepState.PENDING: frozenset({StepState.IN_PROGRESS, StepState.SKIPPED}),
+    StepState.PENDING: frozenset(
+        {
+            StepState.IN_PROGRESS,
+            StepState.SKIPPED,
+            # Its time was over before another attempt.
+            StepState.FAILED,
+            # The saga turns back while its action waits for something.
+            StepState.UNKNOWN,
+        }
+    ),
     StepState.IN_PROGRESS: frozenset(
         {StepState.COMPLETED, StepState.FAILED, StepState.UNKNOWN, StepState.PENDING}
     ),
     StepState.COMPLETED: frozenset({StepState.COMPENSATING}),
-    StepState.FAILED: frozenset({StepState.IN_PROGRESS, StepState.SKIPPED}),
-    # Verified or judged by a person as done or not done; else compensated as if done.
+    StepState.FAILED: frozenset({StepState.PENDING, StepState.IN_PROGRESS, StepState.SKIPPED}),
+    # Verified or judged by a person as done or not done; or called again with the same key; else
+    # compensated as if done.
     StepState.UNKNOWN: frozenset(
-        {StepState.COMPLETED, StepState.FAILED, StepState.SKIPPED, StepState.COMPENSATING}
+        {
+            StepState.COMPLETED,
+            StepState.FAILED,
+            StepState.PENDING,
+            StepState.IN_PROGRESS,
+            StepState.SKIPPED,
+            StepState.COMPENSATING,
+        }
     ),
     StepState.SKIPPED: frozenset({StepState.COMPENSATING}),
     StepState.COMPENSATING: frozenset({StepState.COMPENSATED, StepState.PARKED}),

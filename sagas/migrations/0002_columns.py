@@ -43,7 +43,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField("saga", "lease_epoch", models.BigIntegerField(db_default=0)),
         migrations.AddField("saga", "lease_until", models.DateTimeField(blank=True, null=True)),
+        migrations.AddField("saga", "due_at", models.DateTimeField(blank=True, null=True)),
+        migrations.AddField("saga", "incident", models.TextField(blank=True, null=True)),
         migrations.AddField(
             "saga", "trace_parent", models.CharField(blank=True, max_length=55, null=True)
         ),
+        migrations.AddField("sagastep", "compensation_attempts", models.IntegerField(db_default=0)),
+        migrations.AddField("sagastep", "verifications", models.IntegerField(db_default=0)),
+        migrations.AddField("sagastep", "waits", models.IntegerField(db_default=0)),
+        migrations.AddField("sagastep", "due_at", models.DateTimeField(blank=True, null=True)),
+        migrations.AddField("sagastep", "timeout_at", models.DateTimeField(blank=True, null=True)),
+        migrations.AddField("sagastep", "deadline_at", models.DateTimeField(blank=True, null=True)),
     ]

@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
         AddIndexConcurrently(
             "saga",
             models.Index(
-                fields=["lease_until", "created_at"],
+                fields=["saga_type", "definition_version", "state", "due_at"],
                 condition=models.Q(state__in=["PENDING", "IN_PROGRESS", "COMPENSATING"]),
                 name="sagas_live_idx",
             ),

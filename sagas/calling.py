@@ -1,0 +1,113 @@
+"""The threads in which steps are called that are not local. A call that does not come back keeps
+its thread; another one takes its place."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from django.db import close_old_connections, connections
+
+from sagas.definition import Verdict
+from sagas.settle import Outcome
+from sagas.stepping import Flight
+
+logger = logging.getLogger(__name__)
+
+#: A call that was abandoned keeps a thread; with so many times as many the runner takes no more.
+MOST_ABANDONED = 10
+
+
+class Calling:
+    """``slots`` calls at once. ``ring`` is called, in any thread, when one came back."""
+
+    def __init__(self, slots: int, ring: Callable[[], None]) -> None:
+        self.slots = slots
+        self._ring = ring
+        self._mutex = threading.Lock()
+        self._something = threading.Condition(self._mutex)
+        self._waiting: deque[Flight] = deque()
+        self._back: deque[tuple[Flight, Outcome | Verdict | None]] = deque()
+        #: Begun or waiting, and not abandoned.
+        self._live: set[Flight] = set()
+        self._abandoned = 0
+        self._idle = 0
+        self._closed = False
+
+    @property
+    def free(self) -> int:
+        """How many more calls may be submitted."""
+        with self._mutex:
+            stuck = self._abandoned >= self.slots * MOST_ABANDONED
+            return 0 if stuck else self.slots - len(self._live)
+
+    @property
+    def is_idle(self) -> bool:
+        with self._mutex:
+            return not self._live and not self._back
+
+    def submit(self, flight: Flight) -> None:
+        with self._something:
+            self._live.add(flight)
+            self._waiting.append(flight)
+            if self._idle < len(self._waiting):
+                threading.Thread(target=self._work, name="saga steps", daemon=True).start()
+            self._something.notify()
+
+    def take_back(self) -> list[tuple[Flight, Outcome | Verdict | None]]:
+        """What came back since the last time. None: it was not called, its lease had run out."""
+        with self._mutex:
+            found = list(self._back)
+            self._back.clear()
+            return found
+
+    def abandon(self, flight: Flight) -> None:
+        """Nobody waits for it any more."""
+        with self._mutex:
+            if flight in self._live:
+                self._live.discard(flight)
+                if flight in self._waiting:
+                    self._waiting.remove(flight)
+                else:
+                    self._abandoned += 1
+
+    def close(self) -> None:
+        """No thread begins anything any more."""
+        with self._something:
+            self._closed = True
+            self._something.notify_all()
+
+    def _work(self) -> None:
+        try:
+            while (flight := self._next()) is not None:
+                close_old_connections()
+                outcome = flight.call() if flight.held.valid_until > time.monotonic() else None
+                if outcome is None:
+                    logger.warning("step was not called, its lease is over saga=%s", flight.held.saga.id)
+                self._done(flight, outcome)
+        finally:
+            connections.close_all()
+
+    def _next(self) -> Flight | None:
+        with self._something:
+            self._idle += 1
+            try:
+                while not self._waiting:
+                    if self._closed or self._idle > self.slots:
+                        return None
+                    self._something.wait()
+                return self._waiting.popleft()
+            finally:
+                self._idle -= 1
+
+    def _done(self, flight: Flight, outcome: Outcome | Verdict | None) -> None:
+        with self._mutex:
+            if flight in self._live:
+                self._live.discard(flight)
+                self._back.append((flight, outcome))
+            else:
+                self._abandoned -= 1
+        self._ring()

@@ -1,0 +1,128 @@
+"""Calls the functions of steps, and says in our words what came of it. No transaction of its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from jobs.retry import result_text, storable
+from sagas import points
+from sagas.definition import Answer, Done, Later, Step, StepContext, StepFailed, Verdict
+from sagas.records import SagaRow, StepRow, outputs
+from sagas.settle import Delayed, Did, Doubted, Outcome, Refused
+
+logger = logging.getLogger(__name__)
+
+
+class Half(StrEnum):
+    """Which function of a step is called."""
+
+    ACTION = "action"
+    VERIFY = "verify"
+    COMPENSATION = "compensation"
+
+
+def context_of(
+    saga: SagaRow, steps: Sequence[StepRow], row: StepRow, half: Half, using: str
+) -> StepContext:
+    """What the function gets. ``row`` is as it was begun."""
+    return StepContext(
+        saga_id=saga.id,
+        kind=saga.kind,
+        step=row.name,
+        input=saga.input,
+        outputs=outputs(steps),
+        key=key_of(row),
+        lease_epoch=saga.epoch,
+        attempt=row.compensation_attempts if half is Half.COMPENSATION else max(row.attempt, 1),
+        correlation_id=saga.correlation_id,
+        actor=saga.actor,
+        using=using,
+    )
+
+
+def key_of(row: StepRow) -> str:
+    """The idempotency key of a step."""
+    return str(row.id)
+
+
+@cache
+def resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
+    """The function of this dotted path. Raises ImportError and AttributeError."""
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.rpartition(".")
+    found: Callable[..., Any] = getattr(import_module(module), name)
+    return found
+
+
+def call(step: Step, half: Half, context: StepContext) -> Outcome | Verdict:
+    """Call it. Of a local step whatever is raised means not done, since it is undone; the caller
+    undoes it. What is no Exception passes."""
+    function = {
+        Half.ACTION: step.action,
+        Half.VERIFY: step.verify,
+        Half.COMPENSATION: step.compensation,
+    }[half]
+    if function is None:
+        return Did(None)
+    points.reach(f"before {half} {step.name}")
+    try:
+        found = resolve(function)(context)
+    except Exception as error:  # noqa: BLE001  (whatever a step raises is its outcome)
+        return _raised(step, error)
+    finally:
+        points.reach(f"after {half} {step.name}")
+    if half is Half.VERIFY:
+        return _verdict(step, found)
+    return _returned(step, found)
+
+
+def _raised(step: Step, error: Exception) -> Outcome:
+    message = storable(str(error) or type(error).__name__)
+    name = storable(type(error).__qualname__, 255)
+    if isinstance(error, Later):
+        return Delayed(error.seconds)
+    if isinstance(error, StepFailed):
+        return Refused(message, name, error.retry)
+    if step.local:
+        return Refused(message, name)
+    logger.warning("step raised step=%s error=%s: %s", step.name, name, " ".join(message.split()))
+    return Doubted(message, name)
+
+
+def _returned(step: Step, found: Any) -> Outcome:
+    try:
+        text = result_text(found)
+    except ValueError as error:
+        message = f"The output of {step.name} cannot be stored: {error}"
+        if step.local:
+            return Refused(message, "OutputInvalid", retry=False)
+        # It was done, and nobody can say what came of it.
+        return Doubted(message, "OutputInvalid")
+    # As it will be read: a tuple is a list from here on.
+    return Did(None if text is None else json.loads(text))
+
+
+def _verdict(step: Step, found: Any) -> Verdict | Doubted:
+    if isinstance(found, Answer):
+        return found
+    if isinstance(found, Done):
+        try:
+            text = result_text(found.output)
+        except ValueError as error:
+            return Doubted(
+                f"The output of {step.name} cannot be stored: {error}", "OutputInvalid"
+            )
+        return Done(None if text is None else json.loads(text))
+    return Doubted(
+        f"verify of {step.name} returned {found!r:.80}; it returns Done(output), NOT_DONE or UNSURE",
+        "VerdictInvalid",
+    )
+
+

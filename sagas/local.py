@@ -1,0 +1,208 @@
+"""Runs steps that are local: on Django's connection, many sagas in one transaction with the record
+of what they did. See Note [Together, or alone]."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from django.db import DatabaseError, transaction
+
+from sagas import points, settle
+from sagas.calls import Half, call, context_of
+from sagas.definition import Step
+from sagas.held import Held
+from sagas.ledger import record
+from sagas.leases import Leases
+from sagas.plan import is_past_pivot
+from sagas.records import Change, StepRow
+from sagas.session import DjangoSession
+from sagas.settle import Delayed, Did, Outcome, Refused
+from sagas.stepping import is_local, move_on, targets
+
+# Note [Together, or alone]
+# A commit costs more than five steps that do little. So the local steps of many sagas, all that
+# come one after the other, share a transaction, in which each saga has a savepoint. When a step
+# raises, its saga is undone to there and run alone: in a transaction of its own, each step in a
+# savepoint. The code of a local step may therefore run more than once; its writes count once.
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which a transaction takes no further saga.
+LONGEST_BATCH = 0.1
+
+
+class _NotDoneError(Exception):
+    """Undoes a savepoint."""
+
+
+class _LostError(Exception):
+    """Undoes a transaction: a saga in it is not ours any more."""
+
+
+class LocalSteps:
+    def __init__(self, using: str, leases: Leases, rng: Random) -> None:
+        self._using = using
+        self._leases = leases
+        self._rng = rng
+        self._session = DjangoSession(using)
+
+    def run(self, sagas: Sequence[Held]) -> list[Held]:
+        """Move these sagas on as far as local steps lead, as many as the time allows; returns those
+        that were dealt with. Lost ones are marked.
+
+        A saga that is left ``unsure`` has to be read again: its transaction may be committed or
+        not. Errors of the database pass.
+        """
+        alone: list[Held] = []
+        dealt = self._together(sagas, alone)
+        for held in alone:
+            dealt += self._alone(held)
+        return dealt
+
+    def _together(self, sagas: Sequence[Held], alone: list[Held]) -> list[Held]:
+        tries: list[tuple[Held, Held]] = []
+        began = time.monotonic()
+
+        def body() -> None:
+            limits = [step.timeout.total_seconds() for held in sagas for step in _locals(held)]
+            self._limit(min(limits, default=0.0), max(limits, default=0.0))
+            for held in sagas:
+                if tries and time.monotonic() - began > LONGEST_BATCH:
+                    break
+                copy = held.snapshot()
+                try:
+                    with transaction.atomic(using=self._using):
+                        self._advance(copy)
+                except (_NotDoneError, DatabaseError):
+                    alone.append(held)
+                else:
+                    tries.append((held, copy))
+            self._limit(None, None)
+            self._record([copy for _, copy in tries])
+
+        self._in_transaction(body, tries)
+        return [held for held, _ in tries]
+
+    def _alone(self, held: Held) -> list[Held]:
+        tries: list[tuple[Held, Held]] = []
+
+        def body() -> None:
+            copy = held.snapshot()
+            self._advance_carefully(copy)
+            tries.append((held, copy))
+            self._limit(None, None)
+            self._record([copy])
+
+        self._in_transaction(body, tries)
+        return [held]
+
+    def _in_transaction(self, body: Any, tries: list[tuple[Held, Held]]) -> None:
+        written = False
+        try:
+            with transaction.atomic(using=self._using):
+                body()
+                written = True
+                points.reach("before commit")
+        except _LostError:
+            for held, copy in tries:
+                held.lost = copy.lost
+            tries.clear()
+            return
+        except BaseException:
+            # The commit may have failed, or something that waited for it.
+            for held, _ in tries:
+                held.unsure = written
+            raise
+        points.reach("after commit")
+        for held, copy in tries:
+            held.become(copy)
+
+    def _record(self, copies: Sequence[Held]) -> None:
+        if record(self._session, self._leases, copies):
+            raise _LostError
+
+    def _advance(self, held: Held) -> None:
+        """All local steps that come now. Raises _NotDoneError if one is not done."""
+        while (found := self._next(held)) is not None:
+            order, step, half = found
+            begun = self._begin(held, order, step, half)
+            outcome = self._call(held, begun, step, half)
+            if not isinstance(outcome, Did):
+                raise _NotDoneError
+            self._end(held, begun, step, half, outcome)
+
+    def _advance_carefully(self, held: Held) -> None:
+        while (found := self._next(held)) is not None:
+            order, step, half = found
+            begun = self._begin(held, order, step, half)
+            outcome: Outcome | None = None
+            try:
+                with transaction.atomic(using=self._using):
+                    limit = step.timeout.total_seconds()
+                    self._limit(limit, limit)
+                    outcome = self._call(held, begun, step, half)
+                    if not isinstance(outcome, Did):
+                        raise _NotDoneError
+            except _NotDoneError:
+                pass
+            except DatabaseError as error:
+                outcome = Refused(f"Its transaction cannot be kept: {error}", type(error).__name__)
+            assert outcome is not None  # noqa: S101  (the block has set it)
+            self._end(held, begun, step, half, outcome)
+
+    def _next(self, held: Held) -> tuple[int, Step, Half] | None:
+        move = move_on(held, self._leases.clock, self._rng)
+        calls = [] if move is None else targets(held, move)
+        return next((one for one in calls if one[1].local), None) if is_local(calls) else None
+
+    def _begin(self, held: Held, order: int, step: Step, half: Half) -> Change:
+        row, now = held.steps[order], self._leases.clock.now()
+        if half is Half.COMPENSATION:
+            return settle.begin_undoing(step, row, held.saga, now)
+        return settle.begin_action(step, row, held.saga, now)
+
+    def _call(self, held: Held, begun: Change, step: Step, half: Half) -> Outcome:
+        (row,) = begun.steps
+        began = time.monotonic()
+        context = context_of(held.saga, held.steps, row, half, self._using)
+        outcome: Any = call(step, half, context)
+        limit = step.timeout.total_seconds()
+        if time.monotonic() - began > limit:
+            return Refused(f"It took more than {limit:g} s.", settle.TIMED_OUT)
+        return outcome  # type: ignore[no-any-return]
+
+    def _end(self, held: Held, begun: Change, step: Step, half: Half, outcome: Outcome) -> None:
+        (row,) = begun.steps
+        held.apply(self._ended(held, begun, row, step, half, outcome))
+
+    def _ended(
+        self, held: Held, begun: Change, row: StepRow, step: Step, half: Half, outcome: Outcome
+    ) -> Change:
+        now = self._leases.clock.now()
+        if half is Half.COMPENSATION:
+            ended = settle.end_undoing(step, row, held.saga, outcome, now, self._rng)
+        elif isinstance(outcome, Delayed):
+            return settle.put_off(held.steps[row.order], held.saga, outcome.seconds, now)
+        else:
+            past = is_past_pivot(held.definition, held.steps)
+            ended = settle.end_action(step, row, held.saga, outcome, now, self._rng, past=past)
+        return settle.at_once(begun, ended)
+
+    def _limit(self, shortest: float | None, longest: float | None) -> None:
+        """Let the server end statements, and transactions that do nothing, which take longer."""
+        if shortest is None or longest is None:
+            self._session.execute("SET LOCAL statement_timeout TO DEFAULT")
+            return
+        self._session.execute(
+            "SELECT set_config('statement_timeout', %s, true), "
+            "set_config('idle_in_transaction_session_timeout', %s, true)",
+            [f"{max(round(shortest * 1000), 1)}", f"{max(round(longest * 1000), 1) + 1000}"],
+        )
+
+
+def _locals(held: Held) -> list[Step]:
+    return [step for step in held.definition.steps if step.local]
