@@ -24,15 +24,19 @@ from sagas.settle import Delayed, Did, Outcome, Refused
 from sagas.stepping import is_local, move_on, targets
 
 # Note [Together, or alone]
-# A commit costs more than five steps that do little. So the local steps of many sagas, all that
-# come one after the other, share a transaction, in which each saga has a savepoint. When a step
-# raises, its saga is undone to there and run alone: in a transaction of its own, each step in a
-# savepoint. The code of a local step may therefore run more than once; its writes count once.
+# A commit costs more than five steps that do little, and so do two savepoints. So the local steps
+# of many sagas, all that come one after the other, share a transaction. When a step in it raises,
+# all of it is undone and run again with a savepoint for each saga, as are the next transactions for
+# a while; a saga in which a step raises is undone to its savepoint and run alone, in a transaction
+# of its own, each step in a savepoint. The code of a local step may therefore run more than once;
+# its writes count once.
 
 logger = logging.getLogger(__name__)
 
 #: Seconds after which a transaction takes no further saga.
 LONGEST_BATCH = 0.1
+#: So many transactions after a failure have savepoints.
+CAREFUL = 20
 
 
 class _NotDoneError(Exception):
@@ -49,6 +53,8 @@ class LocalSteps:
         self._leases = leases
         self._rng = rng
         self._session = DjangoSession(using)
+        #: How many transactions with savepoints are to come.
+        self._careful = 0
 
     def run(self, sagas: Sequence[Held]) -> list[Held]:
         """Move these sagas on as far as local steps lead, as many as the time allows; returns those
@@ -58,12 +64,25 @@ class LocalSteps:
         not. Errors of the database pass.
         """
         alone: list[Held] = []
-        dealt = self._together(sagas, alone)
+        dealt: list[Held] | None = None
+        if not self._careful:
+            try:
+                dealt = self._together(sagas, alone, savepoints=False)
+            except (_NotDoneError, DatabaseError) as error:
+                if any(held.unsure for held in sagas):
+                    raise
+                logger.debug("local steps are run again, with savepoints error=%r", error)
+                self._careful = CAREFUL
+        if dealt is None:
+            self._careful -= 1
+            dealt = self._together(sagas, alone, savepoints=True)
         for held in alone:
             dealt += self._alone(held)
         return dealt
 
-    def _together(self, sagas: Sequence[Held], alone: list[Held]) -> list[Held]:
+    def _together(
+        self, sagas: Sequence[Held], alone: list[Held], *, savepoints: bool
+    ) -> list[Held]:
         tries: list[tuple[Held, Held]] = []
         began = time.monotonic()
 
@@ -74,6 +93,10 @@ class LocalSteps:
                 if tries and time.monotonic() - began > LONGEST_BATCH:
                     break
                 copy = held.snapshot()
+                if not savepoints:
+                    self._advance(copy)
+                    tries.append((held, copy))
+                    continue
                 try:
                     with transaction.atomic(using=self._using):
                         self._advance(copy)
