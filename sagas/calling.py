@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from django.db import close_old_connections, connections
 
@@ -21,6 +22,59 @@ logger = logging.getLogger(__name__)
 MOST_ABANDONED = 10
 
 
+#: A call and what came of it; None: it was not called, since its lease had run out.
+Back: TypeAlias = tuple[Flight, Outcome | Verdict | None]
+
+
+class Caller(Protocol):
+    """Calls steps, and knows which ones are under way."""
+
+    @property
+    def free(self) -> int:
+        """How many more calls may be submitted."""
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way, and nothing has come back."""
+
+    def submit(self, flight: Flight) -> None: ...
+
+    def take_back(self) -> list[Back]:
+        """What came back since the last time."""
+
+    def abandon(self, flight: Flight) -> None:
+        """Nobody waits for it any more."""
+
+    def close(self) -> None:
+        """Begin nothing any more."""
+
+
+class Inline:
+    """Calls steps at once, in the thread that submits them: for tests."""
+
+    free = 1_000
+
+    def __init__(self) -> None:
+        self._back: list[Back] = []
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._back
+
+    def submit(self, flight: Flight) -> None:
+        self._back.append((flight, flight.call()))
+
+    def take_back(self) -> list[Back]:
+        found, self._back = self._back, []
+        return found
+
+    def abandon(self, flight: Flight) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 class Calling:
     """``slots`` calls at once. ``ring`` is called, in any thread, when one came back."""
 
@@ -30,7 +84,7 @@ class Calling:
         self._mutex = threading.Lock()
         self._something = threading.Condition(self._mutex)
         self._waiting: deque[Flight] = deque()
-        self._back: deque[tuple[Flight, Outcome | Verdict | None]] = deque()
+        self._back: deque[Back] = deque()
         #: Begun or waiting, and not abandoned.
         self._live: set[Flight] = set()
         self._abandoned = 0
@@ -39,7 +93,6 @@ class Calling:
 
     @property
     def free(self) -> int:
-        """How many more calls may be submitted."""
         with self._mutex:
             stuck = self._abandoned >= self.slots * MOST_ABANDONED
             return 0 if stuck else self.slots - len(self._live)
@@ -57,15 +110,13 @@ class Calling:
                 threading.Thread(target=self._work, name="saga steps", daemon=True).start()
             self._something.notify()
 
-    def take_back(self) -> list[tuple[Flight, Outcome | Verdict | None]]:
-        """What came back since the last time. None: it was not called, its lease had run out."""
+    def take_back(self) -> list[Back]:
         with self._mutex:
             found = list(self._back)
             self._back.clear()
             return found
 
     def abandon(self, flight: Flight) -> None:
-        """Nobody waits for it any more."""
         with self._mutex:
             if flight in self._live:
                 self._live.discard(flight)
@@ -75,7 +126,6 @@ class Calling:
                     self._abandoned += 1
 
     def close(self) -> None:
-        """No thread begins anything any more."""
         with self._something:
             self._closed = True
             self._something.notify_all()
@@ -86,7 +136,9 @@ class Calling:
                 close_old_connections()
                 outcome = flight.call() if flight.held.valid_until > time.monotonic() else None
                 if outcome is None:
-                    logger.warning("step was not called, its lease is over saga=%s", flight.held.saga.id)
+                    logger.warning(
+                        "step was not called, its lease is over saga=%s", flight.held.saga.id
+                    )
                 self._done(flight, outcome)
         finally:
             connections.close_all()

@@ -1,4 +1,4 @@
-"""Calls the functions of steps, and says in our words what came of it. No transaction of its own."""
+"""Calls the functions of steps, and says in our words what came of it."""
 
 from __future__ import annotations
 
@@ -61,14 +61,10 @@ def resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
     return found
 
 
-def call(step: Step, half: Half, context: StepContext) -> Outcome | Verdict:
-    """Call it. Of a local step whatever is raised means not done, since it is undone; the caller
-    undoes it. What is no Exception passes."""
-    function = {
-        Half.ACTION: step.action,
-        Half.VERIFY: step.verify,
-        Half.COMPENSATION: step.compensation,
-    }[half]
+def call(step: Step, half: Half, context: StepContext) -> Outcome:
+    """Call its action or its compensation. Of a local step whatever is raised means not done, since
+    it is undone; the caller undoes it. What is no Exception passes."""
+    function = step.compensation if half is Half.COMPENSATION else step.action
     if function is None:
         return Did(None)
     points.reach(f"before {half} {step.name}")
@@ -78,9 +74,20 @@ def call(step: Step, half: Half, context: StepContext) -> Outcome | Verdict:
         return _raised(step, error)
     finally:
         points.reach(f"after {half} {step.name}")
-    if half is Half.VERIFY:
-        return _verdict(step, found)
     return _returned(step, found)
+
+
+def ask(step: Step, context: StepContext) -> Verdict | Doubted:
+    """Call its verification; whatever that raises is no answer."""
+    if step.verify is None:
+        return Doubted("it has no verification")
+    points.reach(f"before verify {step.name}")
+    try:
+        return _verdict(step, resolve(step.verify)(context))
+    except Exception as error:  # noqa: BLE001  (as above)
+        return Doubted(storable(f"{type(error).__qualname__}: {error}"), "VerifyFailed")
+    finally:
+        points.reach(f"after verify {step.name}")
 
 
 def _raised(step: Step, error: Exception) -> Outcome:
@@ -116,13 +123,9 @@ def _verdict(step: Step, found: Any) -> Verdict | Doubted:
         try:
             text = result_text(found.output)
         except ValueError as error:
-            return Doubted(
-                f"The output of {step.name} cannot be stored: {error}", "OutputInvalid"
-            )
+            return Doubted(f"The output of {step.name} cannot be stored: {error}", "OutputInvalid")
         return Done(None if text is None else json.loads(text))
     return Doubted(
-        f"verify of {step.name} returned {found!r:.80}; it returns Done(output), NOT_DONE or UNSURE",
+        f"verify of {step.name} returned {found!r:.80}; it gives Done(output), NOT_DONE or UNSURE",
         "VerdictInvalid",
     )
-
-

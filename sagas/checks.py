@@ -1,4 +1,4 @@
-"""System checks: definitions that cannot work. They look at what is registered, and at no database."""
+"""System checks: definitions that cannot work. They look at what is registered alone."""
 
 from __future__ import annotations
 

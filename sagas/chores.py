@@ -18,10 +18,12 @@ CHORE = 0x73616703
 
 
 def run_chore(chore: Chore, using: str) -> bool:
-    """Call it once, unless another runner is at it; True if it was called. What it raises passes."""
+    """Call it unless another runner is at it; True if it was called. What it raises passes."""
     with transaction.atomic(using=using):
         with connections[using].cursor() as cursor:
-            cursor.execute("SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", [CHORE, chore.name])
+            cursor.execute(
+                "SELECT pg_try_advisory_xact_lock(%s, hashtext(%s))", [CHORE, chore.name]
+            )
             (ours,) = cursor.fetchone()
         if ours:
             chore.function(using)

@@ -23,8 +23,8 @@ What holds:
   committed: at least once, and each time with the same ``context.key``. What it raises says what is
   known: StepFailed, for sure not done; anything else, and a crash or a timeout, nobody knows.
 * A step of which nobody knows is UNKNOWN. Its ``verify`` is asked and returns ``Done(output)``,
-  NOT_DONE, or UNSURE: then it is asked again, with the pauses and as often as ``verify_retry`` says.
-  Without ``verify``, and in the end, it is compensated as if it had been done; only with
+  NOT_DONE, or UNSURE: then it is asked again, as often as ``verify_retry`` says. Without
+  ``verify``, and in the end, it is compensated as if it had been done; only with
   ``Retry(unknown=True)`` its action is called again with the same key, while attempts are left.
 * A step that raises ``Later(seconds)`` waits: the saga rests, holding no thread and no lease, and
   the action is called again then, as the same attempt, also after a crash. ``total_timeout`` bounds

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import uuid
 
-from sagas.registry import SagaNotRegistered
-
 
 class SagaInvalid(ValueError):  # noqa: N818  (it reads as the fact it states)
     """What was given cannot be stored. Nothing was."""
@@ -28,6 +26,3 @@ class ResourceLocked(Exception):  # noqa: N818
     def __init__(self, resource_type: str, resource_id: str, holder: uuid.UUID) -> None:
         self.holder = holder
         super().__init__(f"{resource_type} {resource_id} is locked by the saga {holder}.")
-
-
-__all__ = ["ActionRefused", "ResourceLocked", "SagaInvalid", "SagaNotFound", "SagaNotRegistered"]

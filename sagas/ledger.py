@@ -1,4 +1,4 @@
-"""Writes down what was decided about sagas that are still ours, in one statement for all of them."""
+"""Writes down what was decided about sagas that are still ours: one statement for all of them."""
 
 from __future__ import annotations
 

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connections, transaction
 
 from sagas import points, settle
 from sagas.calls import Half, call, context_of
 from sagas.definition import Step
 from sagas.held import Held
-from sagas.ledger import record
 from sagas.leases import Leases
+from sagas.ledger import record
 from sagas.plan import is_past_pivot
-from sagas.records import Change, StepRow
+from sagas.records import Change
 from sagas.session import DjangoSession
-from sagas.settle import Delayed, Did, Outcome, Refused
-from sagas.stepping import is_local, move_on, targets
+from sagas.settle import At, Delayed, Did, Outcome, Refused
+from sagas.stepping import Target, is_local, move_on, targets
 
 # Note [Together, or alone]
 # A commit costs more than five steps that do little, and so do two savepoints. So the local steps
@@ -151,74 +151,75 @@ class LocalSteps:
     def _advance(self, held: Held) -> None:
         """All local steps that come now. Raises _NotDoneError if one is not done."""
         while (found := self._next(held)) is not None:
-            order, step, half = found
-            begun = self._begin(held, order, step, half)
-            outcome = self._call(held, begun, step, half)
+            begun = self._begin(held, found)
+            outcome = self._call(held, begun, found)
             if not isinstance(outcome, Did):
                 raise _NotDoneError
-            self._end(held, begun, step, half, outcome)
+            self._end(held, begun, found, outcome)
 
     def _advance_carefully(self, held: Held) -> None:
         while (found := self._next(held)) is not None:
-            order, step, half = found
-            begun = self._begin(held, order, step, half)
-            outcome: Outcome | None = None
+            begun = self._begin(held, found)
             try:
                 with transaction.atomic(using=self._using):
-                    limit = step.timeout.total_seconds()
+                    limit = found[1].timeout.total_seconds()
                     self._limit(limit, limit)
-                    outcome = self._call(held, begun, step, half)
+                    outcome = self._call(held, begun, found)
                     if not isinstance(outcome, Did):
-                        raise _NotDoneError
-            except _NotDoneError:
-                pass
+                        transaction.set_rollback(True, using=self._using)
             except DatabaseError as error:
+                if self._is_gone():
+                    raise
                 outcome = Refused(f"Its transaction cannot be kept: {error}", type(error).__name__)
-            assert outcome is not None  # noqa: S101  (the block has set it)
-            self._end(held, begun, step, half, outcome)
+            self._end(held, begun, found, outcome)
 
-    def _next(self, held: Held) -> tuple[int, Step, Half] | None:
+    def _next(self, held: Held) -> Target | None:
         move = move_on(held, self._leases.clock, self._rng)
         calls = [] if move is None else targets(held, move)
         return next((one for one in calls if one[1].local), None) if is_local(calls) else None
 
-    def _begin(self, held: Held, order: int, step: Step, half: Half) -> Change:
+    def _begin(self, held: Held, target: Target) -> Change:
+        order, step, half = target
         row, now = held.steps[order], self._leases.clock.now()
         if half is Half.COMPENSATION:
             return settle.begin_undoing(step, row, held.saga, now)
         return settle.begin_action(step, row, held.saga, now)
 
-    def _call(self, held: Held, begun: Change, step: Step, half: Half) -> Outcome:
+    def _call(self, held: Held, begun: Change, target: Target) -> Outcome:
+        _, step, half = target
         (row,) = begun.steps
         began = time.monotonic()
         context = context_of(held.saga, held.steps, row, half, self._using)
-        outcome: Any = call(step, half, context)
+        outcome = call(step, half, context)
         limit = step.timeout.total_seconds()
         if time.monotonic() - began > limit:
             return Refused(f"It took more than {limit:g} s.", settle.TIMED_OUT)
-        return outcome  # type: ignore[no-any-return]
+        return outcome
 
-    def _end(self, held: Held, begun: Change, step: Step, half: Half, outcome: Outcome) -> None:
+    def _end(self, held: Held, begun: Change, target: Target, outcome: Outcome) -> None:
         (row,) = begun.steps
-        held.apply(self._ended(held, begun, row, step, half, outcome))
-
-    def _ended(
-        self, held: Held, begun: Change, row: StepRow, step: Step, half: Half, outcome: Outcome
-    ) -> Change:
-        now = self._leases.clock.now()
+        _, step, half = target
+        past = is_past_pivot(held.definition, held.steps)
+        at = At(self._leases.clock.now(), self._rng, past)
         if half is Half.COMPENSATION:
-            ended = settle.end_undoing(step, row, held.saga, outcome, now, self._rng)
+            ended = settle.end_undoing(step, row, held.saga, outcome, at)
         elif isinstance(outcome, Delayed):
-            return settle.put_off(held.steps[row.order], held.saga, outcome.seconds, now)
+            held.apply(settle.put_off(held.steps[row.order], held.saga, outcome.seconds, at))
+            return
         else:
-            past = is_past_pivot(held.definition, held.steps)
-            ended = settle.end_action(step, row, held.saga, outcome, now, self._rng, past=past)
-        return settle.at_once(begun, ended)
+            ended = settle.end_action(step, row, held.saga, outcome, at)
+        held.apply(settle.at_once(begun, ended))
+
+    def _is_gone(self) -> bool:
+        """Whether there is no connection any more, so that nothing can be written down."""
+        connection: Any = connections[self._using].connection
+        return connection is None or bool(connection.closed)
 
     def _limit(self, shortest: float | None, longest: float | None) -> None:
         """Let the server end statements, and transactions that do nothing, which take longer."""
         if shortest is None or longest is None:
             self._session.execute("SET LOCAL statement_timeout TO DEFAULT")
+            self._session.execute("SET LOCAL idle_in_transaction_session_timeout TO DEFAULT")
             return
         self._session.execute(
             "SELECT set_config('statement_timeout', %s, true), "

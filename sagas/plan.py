@@ -153,7 +153,11 @@ def _forward(
     in_flight: Collection[int],
 ) -> Move:
     stage = next(
-        (orders for orders in stages(definition) if any(steps[o].state not in _DONE for o in orders)),
+        (
+            orders
+            for orders in stages(definition)
+            if any(steps[o].state not in _DONE for o in orders)
+        ),
         None,
     )
     if stage is None:
@@ -211,7 +215,9 @@ def _resolve(step: Step, row: StepRow, now: datetime, *, over: bool, past: bool)
         return Rest(_earliest(row.due_at, row.deadline_at)) if waits else way
     if past or step.pivot:
         return Rest(None, f"Nobody knows whether {row.name} was done: mark it as done or not done.")
-    return TurnBack(f"nobody knows whether {row.name} was done: {row.error or ''}".rstrip(": "), row.name)
+    return TurnBack(
+        f"nobody knows whether {row.name} was done: {row.error or ''}".rstrip(": "), row.name
+    )
 
 
 def may_repeat(step: Step, row: StepRow, *, past: bool) -> bool:
@@ -277,6 +283,17 @@ def _backward(
     waiting = tuple(row.order for row in steps if row.state is StepState.PENDING and row.waits)
     if waiting:
         return Doubt(waiting, TURNED_BACK)
+    move = _find_out(definition, steps, now) or _undo(definition, steps, now)
+    if move is not None:
+        return move
+    if any(row.state is StepState.PARKED for row in steps):
+        return End(SagaOutcome.COMPENSATION_FAILED)
+    cancelled = saga.cancel_requested_at is not None
+    return End(SagaOutcome.CANCELLED if cancelled else SagaOutcome.COMPENSATED)
+
+
+def _find_out(definition: type[Saga], steps: Sequence[StepRow], now: datetime) -> Move | None:
+    """Ask about what nobody knows, before anything is undone."""
     for row in steps:
         step = definition.steps[row.order]
         if row.state is StepState.UNKNOWN and step.verify is not None:
@@ -284,17 +301,18 @@ def _backward(
             if row.verifications < step.verify_retry.attempts and not over:
                 waits = row.due_at is not None and row.due_at > now
                 return Rest(row.due_at) if waits else Ask(row.order)
+    return None
+
+
+def _undo(definition: type[Saga], steps: Sequence[StepRow], now: datetime) -> Move | None:
+    """Undo what was done last."""
     undoing = [row for row in steps if needs_undoing(definition.steps[row.order], row)]
-    if undoing:
-        row = max(undoing, key=_completion)
-        if row.state is StepState.COMPENSATING and row.due_at is not None and row.due_at > now:
-            return Rest(row.due_at)
-        return Undo(row.order)
-    if any(row.state is StepState.PARKED for row in steps):
-        return End(SagaOutcome.COMPENSATION_FAILED)
-    if saga.cancel_requested_at is not None:
-        return End(SagaOutcome.CANCELLED)
-    return End(SagaOutcome.COMPENSATED)
+    if not undoing:
+        return None
+    row = max(undoing, key=_completion)
+    if row.state is StepState.COMPENSATING and row.due_at is not None and row.due_at > now:
+        return Rest(row.due_at)
+    return Undo(row.order)
 
 
 def _completion(row: StepRow) -> tuple[bool, bool, datetime | int, int]:

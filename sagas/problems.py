@@ -26,15 +26,19 @@ class Problem:
 
 def problems(saga: type[Saga]) -> list[Problem]:
     """Everything that is wrong, in the order in which it stands there."""
-    return [*_of_saga(saga), *_of_names(saga), *_of_pivot(saga), *_of_groups(saga), *_of_steps(saga)]
+    return [
+        *_of_saga(saga),
+        *_of_names(saga),
+        *_of_pivot(saga),
+        *_of_groups(saga),
+        *_of_steps(saga),
+    ]
 
 
 def _of_saga(saga: type[Saga]) -> Iterator[Problem]:
     kind = getattr(saga, "kind", None)
     if not isinstance(kind, str) or not 1 <= len(kind) <= LONGEST_NAME or "\0" in kind:
-        yield Problem(
-            1, f"kind is {kind!r}.", f"Give a text of 1 to {LONGEST_NAME} characters."
-        )
+        yield Problem(1, f"kind is {kind!r}.", f"Give a text of 1 to {LONGEST_NAME} characters.")
     if not _is_number(saga.version) or not 1 <= saga.version < 2**31:
         yield Problem(1, f"version is {saga.version!r}.", "Give a whole number, 1 or more.")
     if saga.limit is not None and (not _is_number(saga.limit) or saga.limit < 1):
@@ -43,18 +47,16 @@ def _of_saga(saga: type[Saga]) -> Iterator[Problem]:
         )
     if saga.deadline is not None and not _is_span(saga.deadline):
         yield Problem(1, f"deadline is {saga.deadline!r}.", "Give a timedelta above 0, or None.")
-    steps = saga.steps
+    steps: Any = saga.steps
     if not isinstance(steps, list | tuple) or not 1 <= len(steps) <= MOST_STEPS:
-        yield Problem(
-            2, f"steps is {steps!r:.100}.", f"Give a list of 1 to {MOST_STEPS} steps."
-        )
+        yield Problem(2, f"steps is {steps!r:.100}.", f"Give a list of 1 to {MOST_STEPS} steps.")
     elif not all(isinstance(step, Step) for step in steps):
         wrong = next(step for step in steps if not isinstance(step, Step))
         yield Problem(2, f"steps has {wrong!r:.100}, which is no Step.", "Give Step(name, action).")
 
 
 def _of_names(saga: type[Saga]) -> Iterator[Problem]:
-    names = [step.name for step in _steps(saga)]
+    names: list[Any] = [step.name for step in _steps(saga)]
     for name in names:
         if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or "\0" in name:
             yield Problem(
@@ -122,9 +124,7 @@ def _of_steps(saga: type[Saga]) -> Iterator[Problem]:
         for what in ("timeout", "total_timeout"):
             span = getattr(step, what)
             if not _is_span(span) and not (what == "total_timeout" and span is None):
-                yield Problem(
-                    8, f"{what} of {step.name} is {span!r}.", "Give a timedelta above 0."
-                )
+                yield Problem(8, f"{what} of {step.name} is {span!r}.", "Give a timedelta above 0.")
         for what in ("retry", "compensation_retry", "verify_retry"):
             yield from _of_retry(step, what)
 
@@ -133,6 +133,7 @@ def _of_function(step: Step, what: str) -> Iterator[Problem]:
     given = getattr(step, what)
     if given is None and what != "action":
         return
+    function: Any
     try:
         function = resolve(given)
     except Exception as error:  # noqa: BLE001  (a module may raise anything when it is imported)

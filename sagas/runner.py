@@ -24,7 +24,7 @@ from hodei.backoff import Backoff
 from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from sagas import registry, settle
-from sagas.calling import Calling
+from sagas.calling import Caller, Calling
 from sagas.chores import Chores
 from sagas.definition import Saga
 from sagas.held import Held
@@ -76,7 +76,9 @@ class Runner:
     """Works in the thread that calls ``run``; setting ``stop`` ends it, when the calls that are
     under way have come back."""
 
-    def __init__(self, options: RunnerOptions, *, rng: Random | None = None) -> None:
+    def __init__(
+        self, options: RunnerOptions, *, rng: Random | None = None, calling: Caller | None = None
+    ) -> None:
         self.options = options
         self.owner = f"{owner_name()}-{secrets.token_hex(3)}"
         self.stop = threading.Event()
@@ -86,7 +88,7 @@ class Runner:
         self.leases = Leases(self.owner, known, seconds=options.lease_seconds, rng=self._rng)
         self._local = LocalSteps(options.using, self.leases, self._rng)
         self._pipe = _Pipe()
-        self._calling = Calling(options.concurrency, self._pipe.ring)
+        self._calling: Caller = calling or Calling(options.concurrency, self._pipe.ring)
         self._held: dict[uuid.UUID, Held] = {}
         self._mutex = threading.Lock()
         #: Calls that wait for a slot.
@@ -126,6 +128,15 @@ class Runner:
             if reached:
                 keeper.stop()
             self._calling.close()
+            self._pipe.close()
+
+    def drain(self, session: Any) -> None:
+        """Drive what is due now, over a session of the caller's: for tests, into whose transaction
+        nobody else can look. The leases are not renewed."""
+        try:
+            while self._round(session) or not self._is_quiet():
+                pass
+        finally:
             self._pipe.close()
 
     def wake(self) -> None:
@@ -205,10 +216,10 @@ class Runner:
             else:
                 room = max(free - len(flights), 0)
                 self._waiting += max(len(calls) - room, 0)
-                for order, step, half in calls[:room]:
-                    flights.append(
-                        begin(held, order, step, half, self.leases.clock, self.options.using)
-                    )
+                flights += [
+                    begin(held, target, self.leases.clock, self.options.using)
+                    for target in calls[:room]
+                ]
             if held.has_changes:
                 written.append(held)
         record(session, self.leases, written)
@@ -242,7 +253,9 @@ class Runner:
                 if self._is_late(held, flight):
                     self._calling.abandon(flight)
                     seconds = flight.step.timeout.total_seconds()
-                    late = settle.Doubted(f"It was not back within {seconds:g} s.", settle.TIMED_OUT)
+                    late = settle.Doubted(
+                        f"It was not back within {seconds:g} s.", settle.TIMED_OUT
+                    )
                     moved += end(flight, late, self.leases.clock, self._rng)
         return moved
 
@@ -364,4 +377,3 @@ class _Pipe:
         os.close(self._read)
         write, self._write = self._write, -1
         os.close(write)
-

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, TypeAlias
 
-from sagas.definition import Done, Retry, Saga, Step, Verdict
-from sagas.plan import Doubt, End, GiveUp, Rest, TurnBack, may_repeat, needs_undoing
+from sagas.definition import NOT_DONE, Done, Retry, Saga, Step, Verdict
+from sagas.plan import Doubt, End, Rest, TurnBack, may_repeat
 from sagas.records import Attempt, Change, Event, SagaRow, StepRow
 from sagas.states import OUTCOME_STATES, Direction, SagaOutcome, SagaState, StepState
 
@@ -48,6 +48,16 @@ class Delayed:
 
 
 Outcome: TypeAlias = Did | Refused | Doubted | Delayed
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """When, by the database's clock; and ``past``: the saga only goes forward, so that attempts are
+    no limit. ``rng`` spreads pauses."""
+
+    now: datetime
+    rng: Random
+    past: bool = False
 
 
 # --- begins ------------------------------------------------------------------------------------
@@ -108,69 +118,50 @@ def timeout(step: Step, deadline: datetime | None, now: datetime) -> datetime:
 # --- ends of calls -----------------------------------------------------------------------------
 
 
-def end_action(
-    step: Step,
-    row: StepRow,
-    saga: SagaRow,
-    outcome: Outcome,
-    now: datetime,
-    rng: Random,
-    *,
-    past: bool,
-) -> Change:
-    """``past``: the saga only goes forward, so attempts are no limit."""
+def end_action(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: At) -> Change:
     match outcome:
         case Did(output):
-            return _done(row, saga, output, now, "")
+            return _done(row, saga, output, at.now, "")
         case Delayed(seconds):
             new = replace(
                 row,
                 state=StepState.PENDING,
                 waits=row.waits + 1,
-                due_at=now + timedelta(seconds=seconds),
+                due_at=at.now + timedelta(seconds=seconds),
                 timeout_at=None,
             )
             told = Event("STEP_WAITS", f"{row.name} waits", row.name)
             return Change(saga, (new,), (told,) if row.waits == 0 else ())
         case Refused():
-            return _not_done(step, row, saga, outcome, now, rng, past=past)
+            return _not_done(step, row, saga, outcome, at)
         case Doubted(message, error_class):
-            new = replace(
-                row, state=StepState.UNKNOWN, error=message, timeout_at=None, due_at=None
-            )
-            if may_repeat(step, new, past=past):
-                new = replace(new, due_at=_again(step.retry, new.attempt, now, rng))
+            new = replace(row, state=StepState.UNKNOWN, error=message, timeout_at=None, due_at=None)
+            if may_repeat(step, new, past=at.past):
+                new = replace(new, due_at=_again(step.retry, new.attempt, at))
             return Change(
                 saga,
                 (new,),
                 (_event("STEP_UNKNOWN", f"Nobody knows: {message}", new, error_class),),
-                (_ended(new, now, error_class, message),),
+                (_ended(new, at.now, error_class, message),),
             )
 
 
 def end_verification(
-    step: Step,
-    row: StepRow,
-    saga: SagaRow,
-    verdict: Verdict | Doubted,
-    now: datetime,
-    rng: Random,
-    *,
-    past: bool,
+    step: Step, row: StepRow, saga: SagaRow, verdict: Verdict | Doubted, at: At
 ) -> Change:
     """A Doubted verdict is a verification that did not answer: as UNSURE."""
     if isinstance(verdict, Done):
-        return _done(row, saga, verdict.output, now, ", as its verification says")
-    if not isinstance(verdict, Doubted) and verdict.value == "not done":
+        return _done(row, saga, verdict.output, at.now, ", as its verification says")
+    if verdict is NOT_DONE:
         # Turning back, nothing is tried again.
         retry = saga.state is not SagaState.COMPENSATING
         refused = Refused("Verified: it was not done.", "NotDone", retry=retry)
-        return _not_done(step, row, saga, refused, now, rng, past=past and retry)
+        return _not_done(step, row, saga, refused, replace(at, past=at.past and retry))
     number = row.verifications + 1
     new = replace(
         row,
         verifications=number,
-        due_at=_again(step.verify_retry, number, now, rng),
+        due_at=_again(step.verify_retry, number, at),
         timeout_at=None,
     )
     why = verdict.message if isinstance(verdict, Doubted) else "it cannot tell yet"
@@ -179,9 +170,7 @@ def end_verification(
     )
 
 
-def end_undoing(
-    step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, now: datetime, rng: Random
-) -> Change:
+def end_undoing(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: At) -> Change:
     match outcome:
         case Did(output):
             new = replace(
@@ -193,25 +182,30 @@ def end_undoing(
                 timeout_at=None,
             )
             told = Event("STEP_COMPENSATED", f"{row.name} is undone", row.name)
-            return Change(saga, (new,), (told,), (_ended(new, now, undoing=True),))
+            return Change(saga, (new,), (told,), (_ended(new, at.now, undoing=True),))
         case Delayed(seconds):
-            due = now + timedelta(seconds=seconds)
+            due = at.now + timedelta(seconds=seconds)
             return Change(saga, (replace(row, waits=row.waits + 1, due_at=due, timeout_at=None),))
         case Refused(message, error_class) | Doubted(message, error_class):
             final = isinstance(outcome, Refused) and not outcome.retry
             number = row.compensation_attempts
             if final or number >= step.compensation_retry.attempts:
                 new = replace(
-                    row, state=StepState.PARKED, error=message, waits=0, due_at=None, timeout_at=None
+                    row,
+                    state=StepState.PARKED,
+                    error=message,
+                    waits=0,
+                    due_at=None,
+                    timeout_at=None,
                 )
                 told = _event(
                     "STEP_PARKED", f"Cannot be undone: {message}", new, error_class, number
                 )
             else:
-                due = _again(step.compensation_retry, number, now, rng)
+                due = _again(step.compensation_retry, number, at)
                 new = replace(row, error=message, waits=0, due_at=due, timeout_at=None)
                 told = _event("COMPENSATION_RETRIED", message, new, error_class, number)
-            ended = _ended(new, now, error_class, message, undoing=True)
+            ended = _ended(new, at.now, error_class, message, undoing=True)
             return Change(saga, (new,), (told,), (ended,))
 
 
@@ -225,21 +219,16 @@ def at_once(begun: Change, ended: Change) -> Change:
     return replace(ended, attempts=tuple(attempts))
 
 
-def put_off(row: StepRow, saga: SagaRow, seconds: float, now: datetime) -> Change:
+def put_off(row: StepRow, saga: SagaRow, seconds: float, at: At) -> Change:
     """A local step is to be called later; what it did is undone, so it has not begun."""
-    return Change(saga, (replace(row, due_at=now + timedelta(seconds=seconds)),))
+    return Change(saga, (replace(row, due_at=at.now + timedelta(seconds=seconds)),))
 
 
 # --- what nobody was called for ----------------------------------------------------------------
 
 
 def doubt(
-    definition: type[Saga],
-    steps: Sequence[StepRow],
-    saga: SagaRow,
-    move: Doubt,
-    now: datetime,
-    rng: Random,
+    definition: type[Saga], steps: Sequence[StepRow], saga: SagaRow, move: Doubt, at: At
 ) -> Change:
     """Write down that nobody knows of these steps."""
     rows: list[StepRow] = []
@@ -248,7 +237,7 @@ def doubt(
             steps[order], state=StepState.UNKNOWN, error=move.reason, due_at=None, timeout_at=None
         )
         if may_repeat(definition.steps[order], row, past=False):
-            row = replace(row, due_at=_again(definition.steps[order].retry, 1, now, rng))
+            row = replace(row, due_at=_again(definition.steps[order].retry, 1, at))
         rows.append(row)
     return Change(
         saga,
@@ -259,7 +248,7 @@ def doubt(
     )
 
 
-def give_up(row: StepRow, saga: SagaRow, _move: GiveUp) -> Change:
+def give_up(row: StepRow, saga: SagaRow) -> Change:
     message = row.error or "its time was over before it was done"
     new = replace(row, state=StepState.FAILED, error=message, due_at=None, timeout_at=None)
     told = _event("STEP_FAILED", f"The time for it is over: {message}", new, TIMED_OUT)
@@ -276,36 +265,26 @@ def rest(saga: SagaRow, move: Rest) -> Change:
     if move.incident is None or move.incident == saga.incident:
         return Change(replace(saga, incident=move.incident))
     return Change(
-        replace(saga, incident=move.incident), (), (Event("SAGA_WAITS_FOR_A_PERSON", move.incident),)
+        replace(saga, incident=move.incident),
+        (),
+        (Event("SAGA_WAITS_FOR_A_PERSON", move.incident),),
     )
 
 
-def end(definition: type[Saga], saga: SagaRow, steps: Sequence[StepRow], move: End) -> Change:
+def end(saga: SagaRow, steps: Sequence[StepRow], move: End) -> Change:
     outcome = move.outcome
+    left = ", ".join(row.name for row in steps if row.state is StepState.PARKED)
     incident = None
     if outcome is SagaOutcome.COMPENSATION_FAILED:
-        left = ", ".join(row.name for row in steps if row.state is StepState.PARKED)
         incident = f"What is left behind: {left}. Undo it, or mark it as handled."
     new = replace(saga, state=OUTCOME_STATES[outcome], outcome=outcome, incident=incident)
-    return Change(new, (), (Event(f"SAGA_{outcome.value}", _words(outcome, definition, steps)),))
-
-
-def _words(outcome: SagaOutcome, definition: type[Saga], steps: Iterable[StepRow]) -> str:
-    match outcome:
-        case SagaOutcome.COMPLETED:
-            return "Every step is done"
-        case SagaOutcome.COMPENSATED:
-            return "Everything that was done is undone"
-        case SagaOutcome.CANCELLED:
-            return "Cancelled, and everything that was done is undone"
-        case SagaOutcome.COMPENSATION_FAILED:
-            parked = [row.name for row in steps if row.state is StepState.PARKED]
-            return f"Not everything could be undone: {', '.join(parked)}"
-
-
-def is_bare(definition: type[Saga], steps: Sequence[StepRow]) -> bool:
-    """Whether there is nothing to undo."""
-    return not any(needs_undoing(definition.steps[row.order], row) for row in steps)
+    words = {
+        SagaOutcome.COMPLETED: "Every step is done",
+        SagaOutcome.COMPENSATED: "Everything that was done is undone",
+        SagaOutcome.CANCELLED: "Cancelled, and everything that was done is undone",
+        SagaOutcome.COMPENSATION_FAILED: f"Not everything could be undone: {left}",
+    }
+    return Change(new, (), (Event(f"SAGA_{outcome.value}", words[outcome]),))
 
 
 # --- parts -------------------------------------------------------------------------------------
@@ -327,35 +306,26 @@ def _done(row: StepRow, saga: SagaRow, output: Any, now: datetime, how: str) -> 
     return Change(saga, (new,), (told,), (_ended(new, now),))
 
 
-def _not_done(
-    step: Step,
-    row: StepRow,
-    saga: SagaRow,
-    refused: Refused,
-    now: datetime,
-    rng: Random,
-    *,
-    past: bool,
-) -> Change:
-    again = refused.retry and (past or row.attempt < step.retry.attempts)
+def _not_done(step: Step, row: StepRow, saga: SagaRow, refused: Refused, at: At) -> Change:
+    again = refused.retry and (at.past or row.attempt < step.retry.attempts)
     new = replace(
         row,
         state=StepState.PENDING if again else StepState.FAILED,
         error=refused.message,
         waits=0,
         verifications=0,
-        due_at=_again(step.retry, max(row.attempt, 1), now, rng) if again else None,
+        due_at=_again(step.retry, row.attempt, at) if again else None,
         timeout_at=None,
     )
     told = _event(
         "STEP_RETRIED" if again else "STEP_FAILED", refused.message, new, refused.error_class
     )
-    ended = _ended(new, now, refused.error_class, refused.message)
+    ended = _ended(new, at.now, refused.error_class, refused.message)
     return Change(saga, (new,), (told,), (ended,))
 
 
-def _again(retry: Retry, attempt: int, now: datetime, rng: Random) -> datetime:
-    return now + timedelta(seconds=retry.backoff.pause(max(attempt, 1), rng))
+def _again(retry: Retry, attempt: int, at: At) -> datetime:
+    return at.now + timedelta(seconds=retry.backoff.pause(max(attempt, 1), at.rng))
 
 
 def _event(

@@ -9,8 +9,8 @@ from random import Random
 from typing import TypeAlias
 
 from sagas import settle
-from sagas.calls import Half, call, context_of
-from sagas.definition import Done, Step, StepContext, Verdict
+from sagas.calls import Half, ask, call, context_of
+from sagas.definition import UNSURE, Answer, Done, Step, StepContext, Verdict
 from sagas.held import Held
 from sagas.leases import Clock
 from sagas.plan import (
@@ -26,9 +26,12 @@ from sagas.plan import (
     is_past_pivot,
     plan,
 )
-from sagas.settle import Doubted, Outcome
+from sagas.records import Change
+from sagas.settle import At, Doubted, Outcome
 
 Calling: TypeAlias = Act | Ask | Undo
+#: A step, by its order, and which function of it is called.
+Target: TypeAlias = tuple[int, Step, Half]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +47,8 @@ class Flight:
     until: datetime
 
     def call(self) -> Outcome | Verdict:
+        if self.half is Half.VERIFY:
+            return ask(self.step, self.context)
         return call(self.step, self.half, self.context)
 
 
@@ -59,13 +64,13 @@ def move_on(held: Held, clock: Clock, rng: Random) -> Calling | None:
             case Stay():
                 return None
             case Doubt():
-                held.apply(settle.doubt(held.definition, held.steps, held.saga, move, now, rng))
+                held.apply(settle.doubt(held.definition, held.steps, held.saga, move, At(now, rng)))
             case GiveUp(order):
-                held.apply(settle.give_up(held.steps[order], held.saga, move))
+                held.apply(settle.give_up(held.steps[order], held.saga))
             case TurnBack():
                 held.apply(settle.turn_back(held.saga, move))
             case End():
-                held.apply(settle.end(held.definition, held.saga, held.steps, move))
+                held.apply(settle.end(held.saga, held.steps, move))
                 held.rests, held.rests_until = True, None
                 return None
             case Rest(until):
@@ -74,7 +79,7 @@ def move_on(held: Held, clock: Clock, rng: Random) -> Calling | None:
                 return None
 
 
-def targets(held: Held, move: Calling) -> list[tuple[int, Step, Half]]:
+def targets(held: Held, move: Calling) -> list[Target]:
     """The calls of a move."""
     match move:
         case Act(orders):
@@ -85,15 +90,14 @@ def targets(held: Held, move: Calling) -> list[tuple[int, Step, Half]]:
             return [(order, held.definition.steps[order], Half.COMPENSATION)]
 
 
-def is_local(calls: Sequence[tuple[int, Step, Half]]) -> bool:
+def is_local(calls: Sequence[Target]) -> bool:
     """Whether one of them belongs on Django's connection, which then is called first."""
     return any(step.local for _, step, _ in calls)
 
 
-def begin(
-    held: Held, order: int, step: Step, half: Half, clock: Clock, using: str
-) -> Flight:
+def begin(held: Held, target: Target, clock: Clock, using: str) -> Flight:
     """The intent, which has to be stored before the call."""
+    order, step, half = target
     row = held.steps[order]
     if half is Half.ACTION:
         held.apply(settle.begin_action(step, row, held.saga, clock.now()))
@@ -118,19 +122,12 @@ def end(flight: Flight, outcome: Outcome | Verdict, clock: Clock, rng: Random) -
     return True
 
 
-def _change(
-    flight: Flight, outcome: Outcome | Verdict, clock: Clock, rng: Random
-) -> settle.Change:
+def _change(flight: Flight, outcome: Outcome | Verdict, clock: Clock, rng: Random) -> Change:
     held, step, row = flight.held, flight.step, flight.held.steps[flight.order]
-    now = clock.now()
-    past = is_past_pivot(held.definition, held.steps)
-    if flight.half is Half.VERIFY:
-        if not isinstance(outcome, Done | Doubted) and not hasattr(outcome, "value"):
-            # It raised what only actions raise: that is no answer.
-            outcome = Doubted("its verification raised instead of answering")
-        return settle.end_verification(
-            step, row, held.saga, outcome, now, rng, past=past  # type: ignore[arg-type]
-        )
+    at = At(clock.now(), rng, is_past_pivot(held.definition, held.steps))
+    if isinstance(outcome, Done | Answer) or flight.half is Half.VERIFY:
+        verdict = outcome if isinstance(outcome, Done | Answer | Doubted) else UNSURE
+        return settle.end_verification(step, row, held.saga, verdict, at)
     if flight.half is Half.ACTION:
-        return settle.end_action(step, row, held.saga, outcome, now, rng, past=past)  # type: ignore[arg-type]
-    return settle.end_undoing(step, row, held.saga, outcome, now, rng)  # type: ignore[arg-type]
+        return settle.end_action(step, row, held.saga, outcome, at)
+    return settle.end_undoing(step, row, held.saga, outcome, at)

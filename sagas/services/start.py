@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -15,8 +15,9 @@ from hodei.sql import statement
 from jobs.retry import result_text
 from sagas import registry
 from sagas.definition import steps_hash
-from sagas.exceptions import SagaInvalid, SagaNotRegistered
+from sagas.exceptions import SagaInvalid
 from sagas.problems import problems
+from sagas.services.locks import acquire
 from sagas.wakeup import WAKE
 
 LONGEST_KEY = 255
@@ -30,17 +31,20 @@ def start(
     correlation_id: str | None = None,
     actor: str | None = None,
     trace_parent: str | None = None,
+    locks: Sequence[tuple[str, object]] = (),
     using: str = DEFAULT_DB_ALIAS,
 ) -> uuid.UUID:
     """Store a saga, which a runner drives as soon as the caller's transaction commits; returns its
     id. Joins the caller's transaction.
 
-    ``input`` is a dict of what JSON can hold; ``trace_parent`` a W3C traceparent of version 00. With ``key``, at most one saga of the kind and key is
-    live: while there is one, nothing is stored, and its id is returned. Raises SagaNotRegistered
-    and SagaInvalid.
+    ``input`` is a dict of what JSON can hold; ``trace_parent`` a W3C traceparent of version 00;
+    ``locks`` are resources (type, id) that no other live saga may hold. With ``key``, at most one
+    saga of the kind and key is live: while there is one, nothing is stored, and its id is returned.
+
+    Raises SagaNotRegistered, SagaInvalid and ResourceLocked; nothing is stored then.
     """
     if not isinstance(kind, str):
-        raise SagaNotRegistered(kind)
+        raise registry.SagaNotRegistered(kind)
     definition = registry.definition(kind)
     found = problems(definition)
     if found:
@@ -65,21 +69,28 @@ def start(
         "payload": json.dumps({"version": definition.version, "actor": actor}),
         **WAKE,
     }
-    return _store(parameters, using)
+    if not locks:
+        return _store(parameters, using)[0]
+    with transaction.atomic(using=using):
+        saga, is_new = _store(parameters, using)
+        for resource_type, resource_id in locks if is_new else ():
+            acquire(saga, resource_type, resource_id, using=using)
+    return saga
 
 
-def _store(parameters: dict[str, Any], using: str) -> uuid.UUID:
-    with transaction.atomic(using=using, savepoint=False), connections[using].cursor() as cursor:
+def _store(parameters: dict[str, Any], using: str) -> tuple[uuid.UUID, bool]:
+    """The id, and whether it is that of a new saga."""
+    with connections[using].cursor() as cursor:
         while True:
             cursor.execute(statement("sagas", "start"), parameters)
             row = cursor.fetchone()
-            if row is None:
-                # Somebody's transaction has it: this one sees it, or it has just ended.
-                cursor.execute(statement("sagas", "live_by_key"), parameters)
-                row = cursor.fetchone()
             if row is not None:
-                found: uuid.UUID = row[0]
-                return found
+                return row[0], True
+            # Another one has the key: this statement sees it, unless it has just ended.
+            cursor.execute(statement("sagas", "live_by_key"), parameters)
+            row = cursor.fetchone()
+            if row is not None:
+                return row[0], False
 
 
 def _input(given: Any) -> str:
@@ -112,6 +123,8 @@ def _text(name: str, given: Any) -> str | None:
 def _trace_parent(given: Any) -> str | None:
     if given is None:
         return None
-    if not isinstance(given, str) or not re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", given):
+    if not isinstance(given, str) or not re.fullmatch(
+        r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", given
+    ):
         raise SagaInvalid(f"trace_parent is {given!r:.100}; it is a W3C traceparent of version 00.")
     return given
