@@ -90,6 +90,7 @@ class Calling:
         self._abandoned = 0
         self._idle = 0
         self._closed = False
+        self._threads: list[threading.Thread] = []
 
     @property
     def free(self) -> int:
@@ -107,7 +108,10 @@ class Calling:
             self._live.add(flight)
             self._waiting.append(flight)
             if self._idle < len(self._waiting):
-                threading.Thread(target=self._work, name="saga steps", daemon=True).start()
+                thread = threading.Thread(target=self._work, name="saga steps", daemon=True)
+                self._threads = [one for one in self._threads if one.is_alive()]
+                self._threads.append(thread)
+                thread.start()
             self._something.notify()
 
     def take_back(self) -> list[Back]:
@@ -129,6 +133,14 @@ class Calling:
         with self._something:
             self._closed = True
             self._something.notify_all()
+        # They close their connections; but what was abandoned may never end.
+        for thread in self._threads:
+            while thread.is_alive() and self._are_ending():
+                thread.join(0.05)
+
+    def _are_ending(self) -> bool:
+        with self._mutex:
+            return sum(thread.is_alive() for thread in self._threads) > self._abandoned
 
     def _work(self) -> None:
         try:
