@@ -3,7 +3,6 @@ runner's own."""
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections import defaultdict
@@ -15,8 +14,8 @@ from typing import Any
 from hodei.sql import statement
 from sagas.definition import Saga, steps_hash
 from sagas.held import Held
-from sagas.records import SagaRow, StepRow
-from sagas.states import SagaState, StepState
+from sagas.loading import saga_row, step_row
+from sagas.records import StepRow
 
 #: Seconds that a lease lasts, and how often it is renewed in that time.
 LEASE_SECONDS = 30.0
@@ -145,11 +144,11 @@ class Leases:
         steps: dict[uuid.UUID, list[StepRow]] = defaultdict(list)
         found = session.execute(statement("sagas", "steps"), {"ids": [row[0] for row in rows]})
         for row in found.fetchall():
-            steps[row[0]].append(_step(row))
+            steps[row[0]].append(step_row(row))
         return [
             Held(
                 self._known[row[1], row[2]][0],
-                _saga(row),
+                saga_row(row),
                 tuple(steps[row[0]]),
                 valid_until=asked + self.seconds,
             )
@@ -179,48 +178,3 @@ def ids_of(sagas: Sequence[Held]) -> dict[str, Any]:
         "ids": [held.saga.id for held in sagas],
         "epochs": [held.saga.epoch for held in sagas],
     }
-
-
-def _saga(row: tuple[Any, ...]) -> SagaRow:
-    return SagaRow(
-        id=row[0],
-        kind=row[1],
-        version=row[2],
-        state=SagaState(row[3]),
-        input=_decoded(row[4]),
-        epoch=row[5],
-        correlation_id=row[6],
-        actor=row[7],
-        error=row[8],
-        incident=row[9],
-        deadline_at=row[10],
-        pause_requested_at=row[11],
-        cancel_requested_at=row[12],
-    )
-
-
-def _step(row: tuple[Any, ...]) -> StepRow:
-    return StepRow(
-        id=row[1],
-        name=row[2],
-        order=row[3],
-        state=StepState(row[4]),
-        output=_decoded(row[5]),
-        undone=_decoded(row[6]),
-        error=row[7],
-        retry_count=row[8],
-        compensation_attempts=row[9],
-        verifications=row[10],
-        waits=row[11],
-        started_at=row[12],
-        completed_at=row[13],
-        due_at=row[14],
-        timeout_at=row[15],
-        deadline_at=row[16],
-    )
-
-
-def _decoded(value: Any) -> Any:
-    """JSON as Python has it; Django's connection hands jsonb out as text, which is why statements
-    here select it as text."""
-    return None if value is None else json.loads(value)

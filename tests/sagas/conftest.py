@@ -77,9 +77,7 @@ class Sagas:
 
     def effects(self, saga: uuid.UUID) -> list[tuple[str, str, str]]:
         """(step, what, key) in the order in which they happened."""
-        return self.rows(
-            "SELECT step, what, key FROM effects WHERE saga = %s ORDER BY id", [saga]
-        )
+        return self.rows("SELECT step, what, key FROM effects WHERE saga = %s ORDER BY id", [saga])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What to do next, from the stored steps alone: by tables, and against a world that does anything."""
+"""What to do next, from the stored steps alone: tables, and a world that does anything."""
 
 from __future__ import annotations
 
@@ -90,9 +90,7 @@ def rows(words: str) -> list[StepRow]:
 
 
 def saga(state: SagaState = SagaState.IN_PROGRESS, **values: Any) -> SagaRow:
-    return SagaRow(
-        id=uuid.UUID(int=99), kind="SOME", version=1, state=state, input={}, **values
-    )
+    return SagaRow(id=uuid.UUID(int=99), kind="SOME", version=1, state=state, input={}, **values)
 
 
 FORWARD = [

@@ -91,7 +91,9 @@ class Backward(Saga):
     kind = "BACKWARD"
     steps = (
         Step("reserve", local, undo_local, local=True),
-        Step("charge", remote, undo_remote, verify=was_done, retry=QUICK, compensation_retry=UNDOING),
+        Step(
+            "charge", remote, undo_remote, verify=was_done, retry=QUICK, compensation_retry=UNDOING
+        ),
         Step("pack", remote, undo_remote, group="both", compensation_retry=UNDOING),
         Step("label", remote, undo_remote, group="both", verify=was_done, retry=QUICK),
         Step("note", local, undo_local, local=True),
