@@ -192,7 +192,7 @@ class LocalSteps:
         context = context_of(held.saga, held.steps, row, half, self._using)
         outcome = call(step, half, context)
         limit = step.timeout.total_seconds()
-        if time.monotonic() - began > limit:
+        if isinstance(outcome, Did) and time.monotonic() - began > limit:
             return Refused(f"It took more than {limit:g} s.", settle.TIMED_OUT)
         return outcome
 
