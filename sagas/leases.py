@@ -167,6 +167,13 @@ class Leases:
         if sagas:
             session.execute(statement("sagas", "release"), ids_of(sagas))
 
+    def release_others(self, session: Any, sagas: Sequence[Held]) -> None:
+        """Let others have what is leased to this runner and is not among these."""
+        session.execute(
+            statement("sagas", "release_others"),
+            {"owner": self.owner, "ids": [held.saga.id for held in sagas]},
+        )
+
     def until_due(self, session: Any) -> float | None:
         """Seconds until a saga is due that is not now; None where there is none."""
         row = session.execute(statement("sagas", "next_due"), self.names).fetchone()

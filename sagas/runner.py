@@ -115,7 +115,9 @@ class Runner:
                             if self.options.chores:
                                 chores.start()
                             reached = True
-                        self._recover(session)
+                        if self._failures:
+                            self._recover(session)
+                            self.leases.release_others(session, self._snapshot())
                         self._work(session)
                 except (Error, DjangoError) as error:
                     if not reached or self.stop.is_set():
