@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sagas.definition import Saga
+from sagas.plan import is_past_pivot
 from sagas.records import Attempt, Change, Event, SagaRow, StepRow
 from sagas.states import Direction
 
@@ -136,6 +137,7 @@ def _saga(held: Held) -> dict[str, Any]:
         "incident": saga.incident,
         "due_at": held.rests_until,
         "held": not held.rests,
+        "past": is_past_pivot(held.definition, held.steps),
         "pause": saga.pause_requested_at,
         "cancel": saga.cancel_requested_at,
         "deadline": saga.deadline_at,

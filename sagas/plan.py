@@ -160,9 +160,10 @@ def _forward(
         ),
         None,
     )
-    if stage is None:
-        return End(SagaOutcome.COMPLETED)
     past = is_past_pivot(definition, steps)
+    if stage is None:
+        late = saga.cancel_requested_at is not None and not past
+        return TurnBack(CANCELLED) if late else End(SagaOutcome.COMPLETED)
     moves = [
         _step_forward(definition.steps[order], steps[order], now, past=past)
         for order in stage

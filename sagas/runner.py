@@ -199,8 +199,11 @@ class Runner:
 
     def _round(self, session: psycopg.Connection[Any]) -> int:
         """One look at everything; returns how much was moved on."""
-        moved = self._take_back()
-        moved += self._abandon_late()
+        moved = self._take_back() + self._abandon_late()
+        if moved:
+            # By itself: what people asked for meanwhile is known before anything else is begun.
+            record(session, self.leases, [held for held in self._snapshot() if held.has_changes])
+            self._drop_lost()
         if not self.stop.is_set():
             moved += self._claim(session)
         local: list[Held] = []

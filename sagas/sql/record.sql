@@ -1,15 +1,22 @@
 -- Write down what was decided about sagas that are still ours: the sagas, their steps, attempts and
 -- audit, as JSON arrays of rows. Returns the sagas that were written, and what was asked of them.
--- A saga that is let go while somebody asks for something is due at once.
+-- A saga that is let go while somebody asks for something is due at once; and one that was to end
+-- as completed does not, if somebody has cancelled it while its last step ran.
 WITH asked AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(sagas)s::jsonb) AS c (
         id uuid, epoch bigint, state text, outcome text, error text, incident text,
-        due_at timestamptz, held boolean, pause timestamptz, cancel timestamptz,
+        due_at timestamptz, held boolean, past boolean, pause timestamptz, cancel timestamptz,
         deadline timestamptz)
+), locked AS MATERIALIZED (
+    SELECT c.*, c.outcome = 'COMPLETED' AND NOT c.past
+                AND s.cancel_requested_at IS DISTINCT FROM c.cancel AS late
+      FROM asked AS c
+      JOIN sagas AS s ON s.id = c.id AND s.lease_epoch = c.epoch AND s.lease_owner IS NOT NULL
+       FOR NO KEY UPDATE OF s
 ), mine AS (
     UPDATE sagas AS s
-       SET state = c.state,
-           outcome = c.outcome,
+       SET state = CASE WHEN c.late THEN s.state ELSE c.state END,
+           outcome = CASE WHEN c.late THEN NULL ELSE c.outcome END,
            error_message = c.error,
            incident = c.incident,
            lease_owner = CASE WHEN c.held THEN s.lease_owner END,
@@ -17,15 +24,16 @@ WITH asked AS MATERIALIZED (
                               THEN clock_timestamp() + make_interval(secs => %(seconds)s) END,
            due_at = CASE
                WHEN c.held THEN clock_timestamp() + make_interval(secs => %(seconds)s)
-               WHEN c.outcome IS NOT NULL THEN NULL
+               WHEN c.outcome IS NOT NULL AND c.late IS NOT TRUE THEN NULL
                WHEN s.pause_requested_at IS DISTINCT FROM c.pause
                  OR s.cancel_requested_at IS DISTINCT FROM c.cancel
                  OR s.deadline_at IS DISTINCT FROM c.deadline THEN clock_timestamp()
                ELSE c.due_at END,
-           completed_at = CASE WHEN c.outcome IS NOT NULL THEN clock_timestamp() END,
+           completed_at = CASE WHEN c.outcome IS NOT NULL AND c.late IS NOT TRUE
+                               THEN clock_timestamp() END,
            updated_at = clock_timestamp()
-      FROM asked AS c
-     WHERE s.id = c.id AND s.lease_epoch = c.epoch AND s.lease_owner IS NOT NULL
+      FROM locked AS c
+     WHERE s.id = c.id
     RETURNING s.id, s.state, s.outcome, s.pause_requested_at, s.cancel_requested_at, s.deadline_at
 ), stepped AS (
     UPDATE saga_steps AS t
@@ -66,6 +74,7 @@ WITH asked AS MATERIALIZED (
       FROM jsonb_to_recordset(%(events)s::jsonb) AS c (
                saga_id uuid, type text, step text, message text, payload jsonb, place int)
       JOIN mine ON mine.id = c.saga_id
+     WHERE c.type <> 'SAGA_COMPLETED' OR mine.outcome IS NOT NULL
 ), unlocked AS (
     DELETE FROM saga_locks AS l USING mine
      WHERE l.saga_id = mine.id AND mine.outcome IS NOT NULL

@@ -229,6 +229,18 @@ def test_what_has_no_compensation_stays_done() -> None:
     )
 
 
+def test_a_cancellation_is_in_time_until_the_end_where_there_is_no_pivot() -> None:
+    some = definition(Step("a", nothing, nothing), Step("b", nothing))
+    cancelled = saga(cancel_requested_at=NOW)
+
+    assert plan(some, cancelled, rows("done done"), NOW) == TurnBack(planning.CANCELLED)
+    assert plan(some, saga(deadline_at=BEFORE), rows("done done"), NOW) == End(
+        SagaOutcome.COMPLETED
+    )
+    done = rows("done done done done done")
+    assert plan(WHOLE, cancelled, done, NOW) == End(SagaOutcome.COMPLETED)
+
+
 def test_stages_are_steps_in_a_row_with_one_group() -> None:
     some = definition(
         Step("a", nothing, group="x"),

@@ -261,6 +261,43 @@ def fail(_context: StepContext) -> None:
     raise StepFailed("no")
 
 
+def cancel_myself(context: StepContext) -> None:
+    """Somebody cancels the saga over another connection while its last step runs."""
+
+    def work() -> None:
+        try:
+            actions.cancel(context.saga_id, **WHY)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_saga_that_is_cancelled_while_its_last_step_runs_turns_back(
+    sagas: Sagas, is_local: bool
+) -> None:
+    class Last(Saga):
+        kind = "LAST"
+        steps = (
+            Step("a", local, undo_local, local=True),
+            Step("b", cancel_myself, undo_local if is_local else undo_remote, local=is_local),
+        )
+
+    saga = sagas.start(Last)
+    sagas.drain()
+
+    assert outcome(saga) is SagaOutcome.CANCELLED
+    assert [(step, what) for step, what, _ in sagas.effects(saga)] == [
+        ("a", "done"),
+        ("b", "undone"),
+        ("a", "undone"),
+    ]
+    assert ("SAGA_COMPLETED", None) not in seen(saga).events
+
+
 # --- several of them -----------------------------------------------------------------------------
 
 

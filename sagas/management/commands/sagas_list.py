@@ -106,17 +106,15 @@ def lines(found: Sequence[Listed]) -> Iterator[str]:
         yield "No saga matches."
         return
     width = max(4, *(len(one.saga.saga_type) for one in found))
-    yield f"{'id':36}  {'kind':{width}}  {'state':19}  {'steps':>7}  {'age':>8}  waits for"
+    yield f"{'id':36}  {'kind':{width}}  {'state':19}  {'steps':>7}  {'age':>8}"
     for one in found:
         saga = one.saga
         state = saga.outcome or saga.state
         steps = f"{one.done}/{one.total}"
         seconds = ((saga.completed_at or one.now) - saga.started_at).total_seconds()
-        waits = one_line(one.waits_for) or "-"
-        yield (
-            f"{saga.pk}  {saga.saga_type:{width}}  {state:19}  {steps:>7}  {age(seconds):>8}  "
-            f"{waits}"
-        )
+        yield f"{saga.pk}  {saga.saga_type:{width}}  {state:19}  {steps:>7}  {age(seconds):>8}"
+        if one.waits_for:
+            yield f"    waits for {one_line(one.waits_for)}"
 
 
 def _limit(text: str) -> int:

@@ -1,0 +1,168 @@
+"""By which index the statements that run all the time find their rows, and how much they read: on
+tables with a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from hodei.sessions import connect
+from hodei.sql import statement
+from sagas import registry
+from sagas.definition import Saga, Step, StepContext, steps_hash
+from sagas.leases import NO_LIMIT, Leases
+from tests.sagas.conftest import Sagas
+
+HISTORY, LIVE = 20_000, 5_000
+
+
+def nothing(_context: StepContext) -> None: ...
+
+
+class Plain(Saga):
+    kind = "PLAIN"
+    steps = (Step("a", nothing, local=True), Step("b", nothing))
+
+
+FILL = """
+    INSERT INTO sagas (saga_type, state, outcome, definition_version, steps_hash, due_at, metadata,
+                       completed_at)
+    SELECT CASE WHEN n %% 10 = 0 THEN 'OTHER' ELSE 'PLAIN' END, %(state)s, %(outcome)s, 1,
+           %(hash)s, CASE WHEN %(outcome)s::text IS NULL
+                          THEN clock_timestamp() + (n - 2500) * interval '1 second' END,
+           '{}', CASE WHEN %(outcome)s::text IS NOT NULL THEN now() END
+      FROM generate_series(1, %(number)s) AS s (n)"""
+
+
+def fill(sagas: Sagas, state: str, number: int, outcome: str | None = None) -> None:
+    sagas.execute(
+        FILL,
+        {"state": state, "outcome": outcome, "number": number, "hash": steps_hash(Plain)},
+    )
+
+
+@pytest.fixture
+def used(sagas: Sagas) -> Sagas:
+    registry.register(Plain)
+    fill(sagas, "COMPLETED", HISTORY, "COMPLETED")
+    fill(sagas, "CANCELLED", HISTORY // 10, "CANCELLED")
+    for state in ("PENDING", "IN_PROGRESS", "COMPENSATING"):
+        fill(sagas, state, LIVE)
+    sagas.execute(
+        "INSERT INTO saga_steps (saga_id, step_name, step_order, state) "
+        "SELECT id, name, place, 'PENDING' "
+        "FROM sagas, (VALUES ('a', 0), ('b', 1)) AS s (name, place)"
+    )
+    sagas.execute("ANALYZE sagas, saga_steps, saga_step_attempts, saga_audit_events, saga_locks")
+    return sagas
+
+
+@pytest.fixture
+def session(sagas: Sagas) -> Iterator[psycopg.Connection[Any]]:
+    with connect("default", "test of plans") as found:
+        yield found
+
+
+def explain(session: Any, name: str, parameters: Any, options: str = "") -> dict[str, Any]:
+    row = session.execute(
+        f"EXPLAIN ({options}FORMAT JSON) {statement('sagas', name)}", parameters
+    ).fetchone()
+    found: dict[str, Any] = row[0][0]
+    return found["Plan"]  # type: ignore[no-any-return]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def indexes(plan: dict[str, Any], table: str) -> set[str]:
+    """By which indexes its rows are found; "none" stands for all of them being read."""
+    found = set()
+    for node in nodes(plan):
+        if node["Node Type"] == "Bitmap Index Scan" and node["Index Name"].startswith(table):
+            found.add(node["Index Name"])
+        if node.get("Relation Name") != table or node["Node Type"] == "ModifyTable":
+            continue
+        if node["Node Type"] == "Seq Scan":
+            found.add("none")
+        elif "Index Name" in node:
+            found.add(node["Index Name"])
+    return found
+
+
+KINDS: dict[str, Any] = {"kinds": ["PLAIN"], "versions": [1]}
+CLAIM: dict[str, Any] = {
+    **KINDS,
+    "hashes": [steps_hash(Plain)],
+    "rooms": [NO_LIMIT],
+    "number": 100,
+    "owner": "me",
+    "seconds": 30.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("claim", CLAIM), ("next_due", KINDS), ("has_due", KINDS)]
+)
+def test_live_sagas_are_found_by_their_index(
+    used: Sagas, session: Any, name: str, parameters: dict[str, Any]
+) -> None:
+    plan = explain(session, name, parameters)
+
+    assert indexes(plan, "sagas") <= {"sagas_live_idx", "sagas_pkey"}
+    assert "sagas_live_idx" in indexes(plan, "sagas")
+
+
+def test_what_is_held_is_found_by_its_id(used: Sagas, session: Any) -> None:
+    leases = Leases("me", [Plain])
+    held = leases.claim(session, 100)
+    ids: dict[str, Any] = {
+        "ids": [one.saga.id for one in held],
+        "epochs": [one.saga.epoch for one in held],
+    }
+
+    assert len(held) == 100
+    assert indexes(explain(session, "renew", {**ids, "seconds": 30.0}), "sagas") == {"sagas_pkey"}
+    assert indexes(explain(session, "release", ids), "sagas") == {"sagas_pkey"}
+    assert indexes(explain(session, "steps", ids), "saga_steps") == {"saga_steps_order_key"}
+    empty = dict.fromkeys(("sagas", "steps", "attempts", "events"), "[]")
+    plan = explain(session, "record", {**empty, "owner": "me", "seconds": 30.0})
+    assert indexes(plan, "sagas") == {"sagas_pkey"}
+    assert indexes(plan, "saga_steps") == {"saga_steps_pkey"}
+
+
+def test_a_start_with_a_key_is_found_by_it(used: Sagas, session: Any) -> None:
+    plan = explain(session, "live_by_key", {"kind": "PLAIN", "key": "a"})
+
+    assert indexes(plan, "sagas") == {"sagas_one_live_per_key"}
+
+
+@pytest.mark.slow
+def test_a_claim_reads_as_little_with_a_million_finished_sagas(sagas: Sagas, session: Any) -> None:
+    registry.register(Plain)
+    fill(sagas, "IN_PROGRESS", LIVE)
+    sagas.execute("VACUUM ANALYZE sagas")
+    few = pages(session)
+    for _ in range(10):
+        fill(sagas, "COMPLETED", 100_000, "COMPLETED")
+    sagas.execute("VACUUM ANALYZE sagas")
+
+    many = pages(session)
+
+    assert sagas.value("SELECT count(*) > 1000000 FROM sagas")
+    assert many <= few * 1.5 + 20
+
+
+def pages(session: Any) -> int:
+    """How many pages a claim of one saga reads; the claim is undone."""
+    found = 0
+    with session.transaction() as transaction:
+        plan = explain(session, "claim", {**CLAIM, "number": 1}, "ANALYZE, BUFFERS, ")
+        found = int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+        raise psycopg.Rollback(transaction)
+    return found
