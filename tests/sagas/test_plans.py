@@ -129,7 +129,10 @@ def test_what_is_held_is_found_by_its_id(used: Sagas, session: Any) -> None:
     assert len(held) == 100
     assert indexes(explain(session, "renew", {**ids, "seconds": 30.0}), "sagas") == {"sagas_pkey"}
     assert indexes(explain(session, "release", ids), "sagas") == {"sagas_pkey"}
-    assert indexes(explain(session, "steps", ids), "saga_steps") == {"saga_steps_order_key"}
+    # Both begin with the saga.
+    found = indexes(explain(session, "steps", ids), "saga_steps")
+    assert found
+    assert found <= {"saga_steps_order_key", "saga_steps_name_key"}
     empty = dict.fromkeys(("sagas", "steps", "attempts", "events"), "[]")
     plan = explain(session, "record", {**empty, "owner": "me", "seconds": 30.0})
     assert indexes(plan, "sagas") == {"sagas_pkey"}
