@@ -25,3 +25,8 @@ def iso(at: datetime | None) -> str | None:
 def one_line(text: str | None) -> str:
     """Without secrets, and on one line."""
     return " ".join(redact_text(text or "").split())
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 saga``, ``12,000 sagas``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

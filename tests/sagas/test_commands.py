@@ -287,7 +287,7 @@ class TestRunner:
 
         ran = Ran("sagas_runner", "--drain", "--kinds", "DRAINED")
 
-        assert ran.out == "1 sagas ended, 1 calls\n"
+        assert ran.out == "1 saga ended, 1 call\n"
         assert "drives sagas of DRAINED." in ran.err
         assert seen(saga).outcome is SagaOutcome.COMPLETED
         assert seen(other).outcome is None

@@ -15,6 +15,7 @@ from django.core.management.base import CommandError
 from hodei.schema.management.reports import FINE, MISUSE, UNVERIFIED, DatabaseCommand
 from sagas import registry
 from sagas.checks import check_sagas
+from sagas.management.wording import counted
 from sagas.runner import LONGEST_POLL, Runner, RunnerOptions
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ class Command(DatabaseCommand):
             ) from error
         finally:
             restore()
-        self.stdout.write(f"{runner.counts.ended} sagas ended, {runner.counts.calls} calls")
+        ended, calls = runner.counts.ended, runner.counts.calls
+        self.stdout.write(f"{counted(ended, 'saga')} ended, {counted(calls, 'call')}")
         return FINE
 
     def _definitions(self, kinds: tuple[str, ...]) -> list[Any]:
