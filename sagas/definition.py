@@ -27,8 +27,9 @@ What holds:
   ``verify``, and in the end, it is compensated as if it had been done; only with
   ``Retry(unknown=True)`` its action is called again with the same key, while attempts are left.
 * A step that raises ``Later(seconds)`` waits: the saga rests, holding no thread and no lease, and
-  the action is called again then, as the same attempt, also after a crash. ``total_timeout`` bounds
-  the wait, and ``timeout`` each call. When the saga turns back meanwhile, the step is UNKNOWN.
+  the action is called again then, as the same attempt; also when nobody knows of a call of it and
+  its ``verify``, if it has one, is unsure. ``total_timeout`` bounds the wait, and ``timeout`` each
+  call. When the saga turns back meanwhile, the step is UNKNOWN.
 * A compensation must take "never happened" and "already undone" for fine; it is called until it
   returns, with pauses, ``compensation_retry.attempts`` times, and is then PARKED for a person.
   ``context.outputs`` has the output of its own step where that is known.
@@ -58,7 +59,8 @@ LONGEST_NAME = 100
 
 
 class StepFailed(Exception):  # noqa: N818  (it reads as the fact it states)
-    """For sure not done. Tried again while attempts are left, unless ``retry`` is false."""
+    """For sure not done, by no call with this key. Tried again while attempts are left, unless
+    ``retry`` is false."""
 
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
         super().__init__(message)

@@ -133,7 +133,8 @@ class Leases:
         """Those that are still ours, as they are stored now."""
         asked = time.monotonic()
         rows = session.execute(
-            statement("sagas", "reload"), {**ids_of(sagas), "owner": self.owner}
+            statement("sagas", "reload"),
+            {**ids_of(sagas), "owner": self.owner, "seconds": self.seconds},
         ).fetchall()
         return self._held(session, rows, asked)
 

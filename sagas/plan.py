@@ -223,9 +223,9 @@ def _resolve(step: Step, row: StepRow, now: datetime, *, over: bool, past: bool)
 
 def may_repeat(step: Step, row: StepRow, *, past: bool) -> bool:
     """Whether the action of an unknown step may be called again with its key: the author says so,
-    or the step has waited, and is called again by its nature."""
+    or the step has waited, and is called again by its nature, once its verification was asked."""
     if row.waits:
-        return True
+        return step.verify is None or row.verifications > 0
     if step.verify is not None or not step.retry.unknown:
         return False
     return past or row.attempt < step.retry.attempts

@@ -14,7 +14,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +168,9 @@ class Runner:
                 held.lost = True
             elif not held.has_changes or _is_stored(held, found):
                 held.become(found)
-            held.unsure = False
+            else:
+                held.saga = replace(held.saga, epoch=found.saga.epoch)
+                held.unsure = False
         self._drop_lost()
 
     def _work(self, session: psycopg.Connection[Any]) -> None:
@@ -206,6 +208,21 @@ class Runner:
             self._drop_lost()
         if not self.stop.is_set():
             moved += self._claim(session)
+        local, written, flights = self._decide()
+        self._write(session, written, flights)
+        for flight in flights:
+            if not flight.held.lost:
+                self._calling.submit(flight)
+        self.counts.calls += len(flights)
+        moved += self._let_go(written) + len(flights)
+        ours = [held for held in local if not held.lost]
+        if ours:
+            moved += self._run_local(session, ours)
+        return moved
+
+    def _decide(self) -> tuple[list[Held], list[Held], list[Flight]]:
+        """What comes next for each saga: those with a local step, those with something to write,
+        and the calls for which there is a slot."""
         local: list[Held] = []
         written: list[Held] = []
         flights: list[Flight] = []
@@ -227,17 +244,17 @@ class Runner:
                 ]
             if held.has_changes:
                 written.append(held)
-        record(session, self.leases, written)
+        return local, written, flights
+
+    def _write(self, session: Any, written: Sequence[Held], flights: Sequence[Flight]) -> None:
+        try:
+            record(session, self.leases, written)
+        except BaseException:
+            # They are not called: whether the intents are stored is not known.
+            for flight in flights:
+                flight.held.in_flight.pop(flight.order, None)
+            raise
         self._drop_lost()
-        for flight in flights:
-            if not flight.held.lost:
-                self._calling.submit(flight)
-        self.counts.calls += len(flights)
-        moved += self._let_go(written) + len(flights)
-        ours = [held for held in local if not held.lost]
-        if ours:
-            moved += self._run_local(session, ours)
-        return moved
 
     def _take_back(self) -> int:
         moved = 0

@@ -75,6 +75,7 @@ def begin_action(step: Step, row: StepRow, saga: SagaRow, now: datetime) -> Chan
         state=StepState.IN_PROGRESS,
         started_at=started,
         retry_count=row.retry_count + (0 if row.started_at is None or again else 1),
+        verifications=0,
         due_at=None,
         deadline_at=deadline,
         timeout_at=timeout(step, deadline, now),

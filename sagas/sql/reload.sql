@@ -1,7 +1,12 @@
--- Sagas whose leases are still ours, as they are now.
-SELECT s.id, s.saga_type, s.definition_version, s.state, (coalesce(s.metadata, '{}'::jsonb) - '_repaired')::text,
-       s.lease_epoch, s.correlation_id, s.actor, s.error_message, s.incident, s.deadline_at,
-       s.pause_requested_at, s.cancel_requested_at, clock_timestamp()
+-- Sagas whose leases are still ours, as they are now, under a new epoch: whatever this runner has sent
+-- and got no answer to does nothing from here on.
+UPDATE sagas AS s
+   SET lease_epoch = s.lease_epoch + 1,
+       lease_until = clock_timestamp() + make_interval(secs => %(seconds)s),
+       due_at = clock_timestamp() + make_interval(secs => %(seconds)s)
   FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS held (id, epoch)
-  JOIN sagas AS s ON s.id = held.id AND s.lease_epoch = held.epoch
- WHERE s.lease_owner = %(owner)s
+ WHERE s.id = held.id AND s.lease_epoch = held.epoch AND s.lease_owner = %(owner)s
+RETURNING s.id, s.saga_type, s.definition_version, s.state,
+          (coalesce(s.metadata, '{}'::jsonb) - '_repaired')::text,
+          s.lease_epoch, s.correlation_id, s.actor, s.error_message, s.incident, s.deadline_at,
+          s.pause_requested_at, s.cancel_requested_at, clock_timestamp()

@@ -119,7 +119,8 @@ FORWARD = [
     ("done done unk:over - -", {}, TurnBack("nobody knows whether c was done", "c")),
     # One that has waited is called again.
     ("done unk:waits done - -", {}, Act((1,))),
-    ("done done unk:waits - -", {}, Act((2,))),
+    ("done done unk:waits - -", {}, Ask(2)),
+    ("done done unk:waits,asked - -", {}, Act((2,))),
     # Its time is over before it is tried again, or while it waits.
     ("done -:over done - -", {}, GiveUp(1)),
     ("done -:over,waits done - -", {}, Doubt((1,), "The time for it was over while it waited.")),
