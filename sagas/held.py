@@ -86,6 +86,13 @@ class Held:
             if name not in {"definition", "in_flight"}:
                 setattr(self, name, getattr(other, name))
 
+    def is_stored_in(self, stored: Held) -> bool:
+        """Whether its changes are in what is stored: one statement writes all of them or none."""
+        if self.changed:
+            return all(stored.steps[order] == row for order, row in self.changed.items())
+        mine, theirs = self.saga, stored.saga
+        return (mine.state, mine.incident) == (theirs.state, theirs.incident)
+
     def asked(
         self,
         pause: datetime | None,

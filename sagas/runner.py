@@ -7,9 +7,7 @@ by another when its lease ends: see docs/explanation/sagas.md.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import select
 import threading
 import uuid
 from collections.abc import Sequence
@@ -32,6 +30,7 @@ from sagas.keeper import Keeper
 from sagas.leases import LEASE_SECONDS, Leases
 from sagas.ledger import record
 from sagas.local import LocalSteps
+from sagas.pipe import Pipe
 from sagas.stepping import Flight, begin, end, is_local, move_on, targets
 from sagas.wakeup import CHANNEL, GATE, PLACE
 
@@ -87,7 +86,7 @@ class Runner:
         known = registry.definitions() if options.definitions is None else options.definitions
         self.leases = Leases(self.owner, known, seconds=options.lease_seconds, rng=self._rng)
         self._local = LocalSteps(options.using, self.leases, self._rng)
-        self._pipe = _Pipe()
+        self._pipe = Pipe()
         self._calling: Caller = calling or Calling(options.concurrency, self._pipe.ring)
         self._held: dict[uuid.UUID, Held] = {}
         self._mutex = threading.Lock()
@@ -166,7 +165,7 @@ class Runner:
             found = stored.get(held.saga.id)
             if found is None:
                 held.lost = True
-            elif not held.has_changes or _is_stored(held, found):
+            elif not held.has_changes or held.is_stored_in(found):
                 held.become(found)
             else:
                 held.saga = replace(held.saga, epoch=found.saga.epoch)
@@ -366,36 +365,3 @@ class Runner:
         self._pipe.wait(session, max(pause, 0.001))
         if bell.wait(0):
             self._pace.found()
-
-
-def _is_stored(held: Held, stored: Held) -> bool:
-    """Whether the changes of one are in the other: one statement has written all or none."""
-    if held.changed:
-        return all(stored.steps[order] == row for order, row in held.changed.items())
-    return (held.saga.state, held.saga.incident) == (stored.saga.state, stored.saga.incident)
-
-
-class _Pipe:
-    """Ends a wait for the database's notifications from another thread."""
-
-    def __init__(self) -> None:
-        self._read, self._write = os.pipe()
-        os.set_blocking(self._read, False)
-        os.set_blocking(self._write, False)
-
-    def ring(self) -> None:
-        with suppress(OSError):
-            os.write(self._write, b"\0")
-
-    def wait(self, session: psycopg.Connection[Any], seconds: float) -> None:
-        """Until somebody rings, the server says something, or the time is over."""
-        found, _, _ = select.select([self._read, session.fileno()], [], [], seconds)
-        if self._read in found:
-            with suppress(BlockingIOError):
-                while os.read(self._read, 4096):
-                    pass
-
-    def close(self) -> None:
-        os.close(self._read)
-        write, self._write = self._write, -1
-        os.close(write)
