@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, Error, connections, transaction
 
 from sagas import points, settle
 from sagas.calls import Half, call, context_of
@@ -43,6 +43,10 @@ class _NotDoneError(Exception):
     """Undoes a savepoint."""
 
 
+class _GoneError(Exception):
+    """Undoes a transaction: its session has been ended."""
+
+
 class _LostError(Exception):
     """Undoes a transaction: a saga in it is not ours any more."""
 
@@ -55,6 +59,8 @@ class LocalSteps:
         self._session = DjangoSession(using)
         #: How many transactions with savepoints are to come.
         self._careful = 0
+        #: A step that was called and took longer than it may.
+        self._overdue: Target | None = None
 
     def run(self, sagas: Sequence[Held]) -> list[Held]:
         """Move these sagas on as far as local steps lead, as many as the time allows; returns those
@@ -68,7 +74,7 @@ class LocalSteps:
         if not self._careful:
             try:
                 dealt = self._together(sagas, alone, savepoints=False)
-            except (_NotDoneError, DatabaseError) as error:
+            except (_NotDoneError, Error) as error:
                 if any(held.unsure for held in sagas):
                     raise
                 logger.debug("local steps are run again, with savepoints error=%r", error)
@@ -102,12 +108,21 @@ class LocalSteps:
                         self._advance(copy)
                 except (_NotDoneError, DatabaseError):
                     alone.append(held)
+                    if self._is_gone():
+                        break
                 else:
                     tries.append((held, copy))
+            if self._is_gone():
+                raise _GoneError
             self._limit(None, None)
             self._record([copy for _, copy in tries])
 
-        self._in_transaction(body, tries)
+        try:
+            self._in_transaction(body, tries)
+        except _GoneError:
+            # All of it is undone; the next look has the others again.
+            connections[self._using].close()
+            return []
         return [held for held, _ in tries]
 
     def _alone(self, held: Held) -> list[Held]:
@@ -120,8 +135,27 @@ class LocalSteps:
             self._limit(None, None)
             self._record([copy])
 
-        self._in_transaction(body, tries)
+        self._overdue = None
+        try:
+            self._in_transaction(body, tries)
+        except Error:
+            overdue = self._was_overdue()
+            if overdue is None or held.unsure:
+                raise
+            # It took so long that the server has ended its session.
+            connections[self._using].close()
+            self._in_transaction(lambda: self._refuse_overdue(held, overdue, tries), tries)
         return [held]
+
+    def _was_overdue(self) -> Target | None:
+        return self._overdue
+
+    def _refuse_overdue(self, held: Held, target: Target, tries: list[tuple[Held, Held]]) -> None:
+        copy = held.snapshot()
+        begun = self._begin(copy, target)
+        self._end(copy, begun, target, _too_long(target[1]))
+        tries[:] = [(held, copy)]
+        self._record([copy])
 
     def _in_transaction(self, body: Any, tries: list[tuple[Held, Held]]) -> None:
         written = False
@@ -167,7 +201,7 @@ class LocalSteps:
                     outcome = self._call(held, begun, found)
                     if not isinstance(outcome, Did):
                         transaction.set_rollback(True, using=self._using)
-            except DatabaseError as error:
+            except Error as error:
                 if self._is_gone():
                     raise
                 outcome = Refused(f"Its transaction cannot be kept: {error}", type(error).__name__)
@@ -191,9 +225,9 @@ class LocalSteps:
         began = time.monotonic()
         context = context_of(held.saga, held.steps, row, half, self._using)
         outcome = call(step, half, context)
-        limit = step.timeout.total_seconds()
-        if isinstance(outcome, Did) and time.monotonic() - began > limit:
-            return Refused(f"It took more than {limit:g} s.", settle.TIMED_OUT)
+        if time.monotonic() - began > step.timeout.total_seconds():
+            self._overdue = target
+            return _too_long(step) if isinstance(outcome, Did) else outcome
         return outcome
 
     def _end(self, held: Held, begun: Change, target: Target, outcome: Outcome) -> None:
@@ -226,6 +260,10 @@ class LocalSteps:
             "set_config('idle_in_transaction_session_timeout', %s, true)",
             [f"{max(round(shortest * 1000), 1)}", f"{max(round(longest * 1000), 1) + 1000}"],
         )
+
+
+def _too_long(step: Step) -> Refused:
+    return Refused(f"It took more than {step.timeout.total_seconds():g} s.", settle.TIMED_OUT)
 
 
 def _locals(held: Held) -> list[Step]:

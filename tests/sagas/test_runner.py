@@ -186,6 +186,33 @@ def test_a_local_step_that_takes_too_long_is_cancelled_and_has_failed(sagas: Sag
     assert "statement timeout" in (ran.error or "")
 
 
+def compute(context: StepContext) -> None:
+    """Something that asks the server nothing for longer than its session may be idle."""
+    local(context)
+    time.sleep(1.6)
+
+
+def test_a_local_step_that_computes_for_too_long_has_failed_too(sagas: Sagas) -> None:
+    class Computes(Saga):
+        kind = "COMPUTES"
+        steps = (
+            Step("a", local, undo_local, local=True),
+            Step("b", compute, local=True, timeout=timedelta(seconds=0.2)),
+        )
+
+    saga, other = sagas.start(Computes), sagas.start(Plain)
+    sagas.drain()
+
+    ran = seen(saga)
+    assert ran.outcome is SagaOutcome.COMPENSATED
+    assert ran.error == "b failed: It took more than 0.2 s."
+    assert [(step, what) for step, what, _ in sagas.effects(saga)] == [
+        ("a", "done"),
+        ("a", "undone"),
+    ]
+    assert outcome(other) is SagaOutcome.COMPLETED
+
+
 def break_the_transaction(context: StepContext) -> None:
     with connections[context.using].cursor() as cursor:
         cursor.execute("INSERT INTO effects (step) VALUES ('broken')")
