@@ -232,6 +232,11 @@ class Job(models.Model):
         db_default=0, db_comment="Runs whose worker vanished; counted apart from attempts"
     )
     updated_at = models.DateTimeField(db_default=now(), db_comment="When it was changed last")
+    orchestrated = models.BooleanField(
+        default=False,
+        db_default=False,
+        db_comment="Kept out of the queue: a saga leases it to a worker",
+    )
 
     class Meta:
         db_table = "jobs"
@@ -258,6 +263,14 @@ class Job(models.Model):
                 fields=["correlation_id"],
                 condition=Q(correlation_id__isnull=False),
                 name="jobs_correlation_idx",
+            ),
+            models.Index(
+                fields=["state"],
+                condition=Q(
+                    orchestrated=True,
+                    state__in=["PENDING", "ASSIGNED", "SCHEDULED", "RUNNING"],
+                ),
+                name="jobs_orchestrated_idx",
             ),
         ]
 

@@ -25,7 +25,7 @@ from django.db import connections
 from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from hodei.sql import statement
-from jobs import leases, retry, telling
+from jobs import assignments, leases, registration, retry, telling
 from jobs.deadlines import Deadlines
 from jobs.events import WorkerEvent
 from jobs.executors import SpecInvalid
@@ -70,13 +70,15 @@ class WorkerOptions:
     max_jobs: int | None = None
     lease_seconds: float = leases.LEASE_SECONDS
     longest_poll: float = LONGEST_POLL
+    #: Who it was made to be; None registers it as one of this project's own.
+    identity: registration.Identity | None = None
 
 
 class Worker:
     """One worker process. ``run`` returns when it is told to stop, or has drained."""
 
     def __init__(self, options: WorkerOptions, *, stop: threading.Event | None = None) -> None:
-        self.id = uuid.uuid4()
+        self.id = options.identity.worker_id if options.identity else uuid.uuid4()
         self.options = options
         #: Set to end it: what runs is finished first.
         self.stop = stop or threading.Event()
@@ -95,6 +97,7 @@ class Worker:
         )
         self._deadlines = Deadlines(self._held, self._end_run)
         self._rescuer = Rescuer(self.id, at_once=options.drain)
+        self._assignments = assignments.Assignments(self.id)
         self._marks: dict[str, leases.Mark] = {}
         self._whole_at = 0.0
         self._queues: tuple[str, ...] = ()
@@ -109,7 +112,9 @@ class Worker:
 
     def run(self) -> None:
         """Work until ``stop`` is set. A database that goes away is waited for; the first connection
-        is not, and its error passes."""
+        is not, and its error passes, as does a refusal of the register."""
+        # Before anything else: whoever is refused must not end the worker that has this identity.
+        self._register()
         for executor in executors().values():
             executor.open(self.options.concurrency)
         slots = [
@@ -117,7 +122,6 @@ class Worker:
             for number in range(self.options.concurrency)
         ]
         try:
-            self._register()
             self._finisher.start()
             self._deadlines.start()
             for slot in slots:
@@ -133,6 +137,9 @@ class Worker:
             run.stop(lost=True)
 
     def _register(self) -> None:
+        if self.options.identity is not None:
+            registration.enter(self.options.using, self.options.identity)
+            return
         with (
             closing(connect(self.options.using, "hodei jobs worker")) as session,
             session.transaction(),
@@ -157,6 +164,13 @@ class Worker:
     def _end(self, slots: Sequence[threading.Thread]) -> None:
         from psycopg import Error  # noqa: PLC0415
 
+        with (
+            suppress(Error),
+            closing(connect(self.options.using, "hodei jobs worker")) as session,
+            session.transaction(),
+        ):
+            if assignments.begin_leaving(session, self.id):
+                self._tell(session, WorkerEvent.STATE_CHANGED, state="DRAINING")
         for job in self._held.close():
             self._finisher.add(retry.returned(job))
         self._join(slots)
@@ -176,10 +190,11 @@ class Worker:
             ).rowcount
             if ended:
                 self._tell(session, WorkerEvent.TERMINATED)
+            assignments.leave(session, self.id)
 
-    def _tell(self, session: psycopg.Connection[Any], event: WorkerEvent) -> None:
+    def _tell(self, session: psycopg.Connection[Any], event: WorkerEvent, **facts: str) -> None:
         if telling.is_told(event):
-            payload = {"worker_id": str(self.id), "name": owner_name()}
+            payload = {"worker_id": str(self.id), "name": owner_name(), **facts}
             actor = f"worker {self.id}"
             audit.write(session, event, [audit.Record(payload=payload, about=self.id)], actor=actor)
 
@@ -223,6 +238,8 @@ class Worker:
         while not self.stop.is_set():
             self._rescuer.look(session)
             self._failures = 0
+            asleep = bell.listens and not len(self._held)
+            self._held.put(self._assignments.take(session, asleep=asleep))
             moved = self._begin_waiting(session)
             self._return_stale()
             # Looked at before the claim: what ends now may put its job back into the queue.
@@ -321,6 +338,7 @@ class Worker:
             return
         if bell.wait(min(self._pace.nothing(), self._rescuer.until_due())):
             self._marks.clear()
+            self._assignments.hurry()
             # Who has closed them may be the one that works now.
             self._gates_at = 0.0
 

@@ -158,7 +158,7 @@ def _leave_queue(cursor: Any, job_id: uuid.UUID) -> None:
 def _enter_queue(cursor: Any, job_id: uuid.UUID) -> None:
     cursor.execute(
         "INSERT INTO job_queue (job_id, queue, priority) SELECT id, queue, priority FROM jobs "
-        "WHERE id = %s ON CONFLICT (job_id) DO NOTHING RETURNING queue",
+        "WHERE id = %s AND NOT orchestrated ON CONFLICT (job_id) DO NOTHING RETURNING queue",
         [job_id],
     )
     queues = [row[0] for row in cursor.fetchall()]

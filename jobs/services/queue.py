@@ -156,7 +156,7 @@ def _store(cursor: CursorWrapper, rows: Sequence[dict[str, Any]]) -> list[uuid.U
 
 _COPY_JOBS = (
     "COPY jobs (id, spec, state, name, queue, priority, run_after, timeout, max_attempts, "
-    "correlation_id, trace_parent, metadata) FROM STDIN"
+    "correlation_id, trace_parent, metadata, orchestrated) FROM STDIN"
 )
 _COPY_READY = "COPY job_queue (job_id, queue, priority) FROM STDIN"
 _COPY_LATER = "COPY job_queue_deferred (job_id, run_after, queue, priority) FROM STDIN"
@@ -171,6 +171,7 @@ def _copy(cursor: Any, rows: Sequence[dict[str, Any]]) -> list[uuid.UUID]:
                     *(row["id"], row["spec"], "PENDING", row["name"], row["queue"]),
                     *(row["priority"], row["run_after"], row["timeout"], row["max_attempts"]),
                     *(row["correlation_id"], row["trace_parent"], row["metadata"]),
+                    row["orchestrated"],
                 )
             )
     queued = [row for row in rows if not row["orchestrated"]]

@@ -3,10 +3,11 @@
 -- One round trip, in the caller's transaction; wakes a worker that sleeps on the queue.
 WITH stored AS (
     INSERT INTO jobs (id, spec, state, name, queue, priority, run_after, timeout, max_attempts,
-                      correlation_id, idempotency_key, trace_parent, metadata)
+                      correlation_id, idempotency_key, trace_parent, metadata, orchestrated)
     VALUES (%(id)s::uuid, %(spec)s::jsonb, 'PENDING', %(name)s, %(queue)s, %(priority)s,
             %(run_after)s::timestamptz, %(timeout)s::interval, %(max_attempts)s,
-            %(correlation_id)s, %(idempotency_key)s, %(trace_parent)s, %(metadata)s::jsonb)
+            %(correlation_id)s, %(idempotency_key)s, %(trace_parent)s, %(metadata)s::jsonb,
+            %(orchestrated)s)
         ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id, queue, priority, run_after/*told , name, correlation_id, trace_parent*/
 ), ready AS (

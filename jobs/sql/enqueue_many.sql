@@ -12,9 +12,9 @@ WITH given AS (
                    correlation_id, idempotency_key, trace_parent, metadata, orchestrated, place)
 ), stored AS (
     INSERT INTO jobs (id, spec, state, name, queue, priority, run_after, timeout, max_attempts,
-                      correlation_id, idempotency_key, trace_parent, metadata)
+                      correlation_id, idempotency_key, trace_parent, metadata, orchestrated)
     SELECT id, spec, 'PENDING', name, queue, priority, run_after, timeout, max_attempts,
-           correlation_id, idempotency_key, trace_parent, metadata
+           correlation_id, idempotency_key, trace_parent, metadata, orchestrated
       FROM given ORDER BY place
         ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id

@@ -26,15 +26,17 @@ WITH ended AS (
      WHERE j.id = mine.id
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.run_after, j.attempts, j.started_at,
-              mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id
+              mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id,
+              j.orchestrated
               /*told , j.name, j.correlation_id, j.trace_parent, mine.told*/
 ), again AS (
     INSERT INTO job_queue (job_id, queue, priority)
     SELECT id, queue, priority FROM written
-     WHERE state = 'PENDING' AND coalesce(seconds, 0) <= 0
+     WHERE state = 'PENDING' AND coalesce(seconds, 0) <= 0 AND NOT orchestrated
 ), later AS (
     INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
-    SELECT id, run_after, queue, priority FROM written WHERE state = 'PENDING' AND seconds > 0
+    SELECT id, run_after, queue, priority FROM written
+     WHERE state = 'PENDING' AND seconds > 0 AND NOT orchestrated
 ), noted AS (
     INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, failed_at, kind,
                                      error_class, message, traceback)

@@ -12,10 +12,10 @@ WITH picked AS MATERIALIZED (
            run_after = NULL, lost_leases = 0, max_attempts = greatest(max_attempts, attempts + 1),
            updated_at = clock_timestamp()
       FROM picked WHERE j.id = ANY(ARRAY(SELECT id FROM picked)) AND j.id = picked.id
-    RETURNING j.id, j.queue, j.priority, j.correlation_id, j.name
+    RETURNING j.id, j.queue, j.priority, j.correlation_id, j.name, j.orchestrated
 ), queued AS (
     INSERT INTO job_queue (job_id, queue, priority)
-    SELECT id, queue, priority FROM again ORDER BY id
+    SELECT id, queue, priority FROM again WHERE NOT orchestrated ORDER BY id
         ON CONFLICT (job_id) DO NOTHING
 )
 SELECT id, queue, correlation_id, name FROM again

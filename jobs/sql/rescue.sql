@@ -1,5 +1,6 @@
--- Jobs whose lease ran out go back into the queue, or end where that happened too often. One
--- statement: a run that finishes at this moment has its lease deleted by one of the two alone.
+-- Jobs whose lease ran out go back into the queue (unless a saga has them run), or end where that
+-- happened too often. One statement: a run that finishes at this moment has its lease deleted by one
+-- of the two alone.
 -- Only runs count: what had not begun cannot have been what killed its worker, and has no time of a
 -- beginning afterwards. What was lost again waits at random, so that a job that kills its workers
 -- does not meet the same others each time, and take them along.
@@ -24,7 +25,7 @@ WITH expired AS MATERIALIZED (
            lost_leases = j.lost_leases + (j.state = 'RUNNING')::int,
            attempts = j.attempts - (j.state = 'RUNNING')::int,
            started_at = CASE WHEN j.state = 'RUNNING' THEN j.started_at END,
-           run_after = CASE WHEN j.state = 'RUNNING' AND NOT gone.cancelled
+           run_after = CASE WHEN j.state = 'RUNNING' AND NOT gone.cancelled AND NOT j.orchestrated
                              AND j.lost_leases + 1 BETWEEN 2 AND %(most)s - 1
                             THEN clock_timestamp() + random() * j.lost_leases * %(apart)s
                                                      * interval '1 second'
@@ -44,15 +45,18 @@ WITH expired AS MATERIALIZED (
      WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone)) AND j.id = gone.job_id
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id,
-              j.run_after, j.started_at IS NOT NULL AND j.lost_leases > 1 AS waits
+              j.orchestrated, j.run_after,
+              j.started_at IS NOT NULL AND j.lost_leases > 1 AS waits
               /*told , j.name, j.correlation_id, j.trace_parent, j.lost_leases*/
 ), again AS (
     INSERT INTO job_queue (job_id, queue, priority)
-    SELECT id, queue, priority FROM lost WHERE state = 'PENDING' AND NOT waits
+    SELECT id, queue, priority FROM lost
+     WHERE state = 'PENDING' AND NOT waits AND NOT orchestrated
         ON CONFLICT (job_id) DO NOTHING
 ), later AS (
     INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
-    SELECT id, run_after, queue, priority FROM lost WHERE state = 'PENDING' AND waits
+    SELECT id, run_after, queue, priority FROM lost
+     WHERE state = 'PENDING' AND waits AND NOT orchestrated
         ON CONFLICT (job_id) DO NOTHING
 ), noted AS (
     INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, failed_at, kind,

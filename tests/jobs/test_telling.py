@@ -480,7 +480,9 @@ class TestTransactions:
         assert words == [
             *("JobEnqueued", "JobStarted", "JobRetryScheduled", "JobStarted", "JobFailed"),
         ]
-        assert list(by_job.values()) == [["WorkerRegistered", "WorkerTerminated"]]
+        assert list(by_job.values()) == [
+            ["WorkerRegistered", "WorkerStateChanged", "WorkerTerminated"]
+        ]
 
     def test_lost_workers(self, committed: Jobs, settings: Any) -> None:
         settings.JOBS_EVENTS = "final"

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
 
 from hodei.schema.management.reports import FINE, MISUSE, UNVERIFIED, DatabaseCommand
 from jobs.conf import wanted
+from jobs.registration import IdentityInvalid, identity_of
 from jobs.registry import executors
+from jobs.services.tokens import TokenRefused
+from jobs.services.workers import WorkerNotFound, WorkerStateConflict
 from jobs.worker import LONGEST_POLL, Worker, WorkerOptions
 
 if TYPE_CHECKING:
@@ -75,9 +79,9 @@ class Command(DatabaseCommand):
         from psycopg import Error  # noqa: PLC0415
 
         try:
-            known = ", ".join(executors())
+            known, identity = ", ".join(executors()), identity_of()
             wanted()
-        except ImproperlyConfigured as error:
+        except (ImproperlyConfigured, IdentityInvalid) as error:
             raise CommandError(str(error), returncode=MISUSE) from error
         worker = Worker(
             WorkerOptions(
@@ -87,6 +91,7 @@ class Command(DatabaseCommand):
                 drain=options["drain"],
                 max_jobs=options["max_jobs"],
                 longest_poll=options["poll"],
+                identity=identity,
             )
         )
         restore = _stop_by_signals(worker)
@@ -96,7 +101,9 @@ class Command(DatabaseCommand):
         )
         try:
             worker.run()
-        except Error as error:
+        except (TokenRefused, WorkerNotFound, WorkerStateConflict) as error:
+            raise CommandError(str(error), returncode=MISUSE) from error
+        except (Error, DatabaseError) as error:
             words = " ".join(str(error).split())
             raise CommandError(
                 f"The database cannot be used: {words}", returncode=UNVERIFIED

@@ -10,7 +10,7 @@ TYPES_BEYOND = "provider_type NOT IN ('docker', 'kubernetes', 'firecracker')"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0018_index_tokens")]
+    dependencies = [("jobs", "0020_index_orchestrated")]
 
     operations = [
         RefuseRows(
@@ -19,6 +19,11 @@ class Migration(migrations.Migration):
                     "jobs",
                     "states that only head knows",
                     "state IN ('SCHEDULED', 'TIMEOUT', 'MANUAL_INTERVENTION_REQUIRED')",
+                ),
+                (
+                    "jobs",
+                    "kept for a saga, which the baseline cannot say",
+                    "orchestrated AND state IN ('PENDING', 'ASSIGNED', 'RUNNING')",
                 ),
                 ("jobs", "due later, which the baseline cannot say", "run_after > now()"),
                 (
