@@ -1,0 +1,192 @@
+"""The same by SIGKILL of a real process, whose calls run in threads: at a seeded sample of points,
+and at every point where there is time."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+
+from jobs.services import orchestration, workers
+from sagas.builtin.infrastructure import resource_of, worker_of
+from sagas.services.start import start
+from tests.sagas.builtin.conftest import WHO, Platform
+from tests.sagas.builtin.fleet import asked, made
+from tests.sagas.world import run_and_die
+
+pytestmark = pytest.mark.process
+
+MOST_POINTS = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A saga to start, and what must hold when it has ended."""
+
+    kind: str
+    given: dict[str, Any]
+    judge: Callable[[uuid.UUID], None]
+
+
+def provisioning(platform: Platform) -> Case:
+    provider = platform.provider()
+
+    def judge(saga: uuid.UUID) -> None:
+        worker = worker_of(saga)
+        assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+        assert platform.rows("SELECT id, state FROM workers") == [(worker, "READY")]
+        assert made(platform.folder) == [resource_of(worker)]
+        assert {key for _, key in asked(platform.folder)} == {resource_of(worker)}
+
+    return Case(kind="PROVISIONING", given={"provider_id": provider}, judge=judge)
+
+
+def provisioning_in_vain(platform: Platform) -> Case:
+    provider = platform.provider(config={"dies": True})
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert platform.worker_state(worker_of(saga)) == "TERMINATED"
+        assert made(platform.folder) == []
+
+    return Case(kind="PROVISIONING", given={"provider_id": provider}, judge=judge)
+
+
+def recovery(platform: Platform) -> Case:
+    old = worker_of(platform.run_saga("PROVISIONING", provider_id=platform.provider()))
+    job = platform.running_job(old)
+    platform.silence(old)
+
+    def judge(saga: uuid.UUID) -> None:
+        new = worker_of(saga)
+        assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+        assert orchestration.look(job).held_by == new
+        assert platform.rows("SELECT lost_leases FROM jobs") == [(1,)]
+        assert made(platform.folder) == [resource_of(new)]
+        told = "SELECT count(*) FROM audit_logs WHERE event_type = 'JobTransferred'"
+        assert platform.value(told) == 1
+
+    return Case(kind="RECOVERY", given={"job_id": job, "worker_id": old}, judge=judge)
+
+
+def execution(platform: Platform) -> Case:
+    platform.ready_worker()
+    job = platform.enqueue(orchestrated=True)
+    # It ends by itself as soon as it was given to a worker.
+    platform.execute("DROP FUNCTION IF EXISTS test_run_at_once() CASCADE")
+    platform.execute(
+        "CREATE FUNCTION test_run_at_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "UPDATE jobs SET state = 'SUCCEEDED', attempts = attempts + 1, completed_at = now() "
+        "WHERE id = NEW.job_id; DELETE FROM job_leases WHERE job_id = NEW.job_id; RETURN NULL; "
+        "END $$"
+    )
+    platform.execute(
+        "CREATE CONSTRAINT TRIGGER test_run_at_once AFTER INSERT ON job_leases DEFERRABLE "
+        "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION test_run_at_once()"
+    )
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+        assert platform.rows("SELECT state, attempts FROM jobs WHERE id = %s", [job]) == [
+            ("SUCCEEDED", 1)
+        ]
+
+    return Case(kind="EXECUTION", given={"job_id": job}, judge=judge)
+
+
+def cancellation(platform: Platform) -> Case:
+    job = platform.enqueue()
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+        assert platform.state(job) == "CANCELLED"
+
+    return Case(kind="CANCELLATION", given={"job_id": job}, judge=judge)
+
+
+def timeout(platform: Platform) -> Case:
+    old = platform.ready_worker()
+    job = platform.running_job(old, timeout=timedelta(seconds=5))
+    platform.execute("UPDATE jobs SET started_at = now() - interval '1 minute'")
+    platform.silence(old)
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+        assert platform.state(job) == "TIMEOUT"
+        assert platform.worker_state(old) == "TERMINATED"
+
+    return Case(kind="TIMEOUT", given={"job_id": job}, judge=judge)
+
+
+def cleanup(platform: Platform) -> Case:
+    worker = worker_of(platform.run_saga("PROVISIONING", provider_id=platform.provider()))
+    workers.terminate(worker, reason="r", actor=WHO)
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+        assert made(platform.folder) == []
+
+    return Case(kind="CLEANUP", given={"worker_id": worker}, judge=judge)
+
+
+CASES = [
+    provisioning,
+    provisioning_in_vain,
+    recovery,
+    execution,
+    cancellation,
+    timeout,
+    cleanup,
+]
+#: Of each case a point, by a seed: one of the first, which every saga has.
+SAMPLE = [(case, Random(number).randrange(2, 9)) for number, case in enumerate(CASES)]
+
+
+@pytest.fixture(autouse=True)
+def no_trigger(platform: Platform) -> Any:
+    yield
+    platform.execute("DROP FUNCTION IF EXISTS test_run_at_once() CASCADE")
+
+
+def killed(platform: Platform, make: Callable[[Platform], Case], number: int) -> bool:
+    """Whether the runner died; the saga has ended well in any case."""
+    platform.empty()
+    for path in platform.folder.iterdir():
+        path.unlink()
+    case = make(platform)
+    given = {name: str(value) for name, value in case.given.items()}
+    (platform.folder / "journal").unlink(missing_ok=True)
+    saga = start(case.kind, given)
+    code = run_and_die(number)
+    assert code in {0, -signal.SIGKILL}
+    platform.execute(
+        "UPDATE sagas SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL"
+    )
+    for _ in range(100):
+        if platform.outcome(saga) is not None:
+            break
+        platform.hurry()
+        platform.drive()
+    case.judge(saga)
+    return code != 0
+
+
+@pytest.mark.parametrize(("make", "number"), SAMPLE)
+def test_at_some_points(platform: Platform, make: Callable[[Platform], Case], number: int) -> None:
+    killed(platform, make, number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", CASES)
+def test_at_every_point(platform: Platform, make: Callable[[Platform], Case]) -> None:
+    number = 0
+    while killed(platform, make, number):
+        number += 1
+        assert number < MOST_POINTS
+    assert number >= 8
