@@ -6,7 +6,7 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-all lint bench docs clean
+.PHONY: help install install-dev run demo test test-all lint bench docs clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ install-dev:  ## The same, with what tests and lint need
 
 run: install  ## Migrate, make an admin user, load a sample, serve (PORT=8000 DATABASE_URL=... SAMPLE=1)
 	@exec $(BIN)/python -m hodei.run --port "$(PORT)"
+
+demo: install  ## Show a job outlive the worker that runs it, on real processes (DATABASE_URL=...)
+	@exec $(BIN)/python -m hodei.demo
 
 test: install-dev  ## Lint, and the tests on PostgreSQL 18 (embedded) and 15 (the system's)
 	@$(BIN)/python scripts/test.py

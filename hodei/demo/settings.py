@@ -1,0 +1,12 @@
+"""The project's settings, with everything on record: each transition, in the audit and as event."""
+
+from __future__ import annotations
+
+from hodei.settings import *  # noqa: F403
+
+HODEI_OUTBOX = {
+    "DESTINATIONS": {"default": {"PUBLISHER": "outbox.publishers.console.ConsolePublisher"}}
+}
+JOBS_AUDIT = "all"
+JOBS_EVENTS = "all"
+LOG_LEVEL = "WARNING"
