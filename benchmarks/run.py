@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[float, str]] = {
     "wakeup": (4, "what it costs writers to wake the relay"),
     "relay": (5, "the relay, beside bare SQL and other outboxes"),
     "relay_memory": (1, "memory of the relay"),
+    "sagas": (4, "sagas of five steps, beside bare SQL and dbos; the look for what is due"),
     "outbox_growth": (25, "events beside 10,000,000 published ones; 10 GB of disk, kept"),
 }
 
