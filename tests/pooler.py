@@ -36,7 +36,9 @@ def pgbouncer(database: dict[str, Any], mode: str, folder: Path) -> Iterator[dic
     settings = folder / "pgbouncer.ini"
     # It does not run as root; who it runs as then must be able to read its files.
     account = f"user = {_reader_of(database['HOST'])}\n" if os.getuid() == 0 else ""
-    for path in (folder, *folder.parents[:2]):
+    for path in (folder, *folder.parents):
+        if path.stat().st_mode & 0o005 == 0o005:  # the folder of all temporary ones, at last
+            break
         path.chmod(0o755)
     settings.write_text(
         f"[databases]\n* = host={database['HOST']} port={database['PORT']}\n[pgbouncer]\n"

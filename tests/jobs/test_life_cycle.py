@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -93,7 +93,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.savepoint = transaction.savepoint()
+        self.savepoint = connection.savepoint()
         for _ in range(3):
             self.models[enqueue(spec=SPEC, max_attempts=2).id] = Model(priority=0, place=QUEUE)
         self.take(number=2, starting=1)
@@ -103,7 +103,7 @@ class LifeCycle(RuleBasedStateMachine):
             try:
                 self.told_as_it_was()
             finally:
-                transaction.savepoint_rollback(self.savepoint)
+                connection.savepoint_rollback(self.savepoint)
 
     # --- enqueue -------------------------------------------------------------------------------
 
