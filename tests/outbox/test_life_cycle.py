@@ -264,7 +264,9 @@ class LifeCycle(RuleBasedStateMachine):
     def run(self, relay: Relay) -> None:
         relay.drain(_OnDjangosConnection("default"))
         # No retry time comes by itself.
-        self.outbox.execute("UPDATE outbox_keys SET retry_at = 'infinity' WHERE retry_at > now()")
+        self.outbox.execute(
+            "UPDATE outbox_keys SET retry_at = now() + interval '100 years' WHERE retry_at > now()"
+        )
 
 
 def refused(call: Callable[[], Any]) -> tuple[Any, Exception | None]:
