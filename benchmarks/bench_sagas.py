@@ -3,7 +3,8 @@
 Claims: one runner process does at least ten times the workflows of dbos; a look for due sagas takes
 as long beside 1,000,000 that have ended as beside none.
 
-Ours are started one by one, each in a transaction of its own, and then run; dbos runs each as it is
+Ours are started one by one by a thread, each in a transaction of its own, while a runner in the
+same process drives them; and once more with all of them started before. dbos runs each as it is
 called, by one thread and by four, of which it has shown the most. The limits are bare SQL on tables
 of the same use: an INSERT, five steps and an UPDATE, each committed alone, and the same for 100 at
 once. A look is a claim of 100 sagas that are due, with its steps.
@@ -16,7 +17,8 @@ import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from time import perf_counter
+from threading import Thread
+from time import perf_counter, sleep
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +35,7 @@ ALONE, TOGETHER = "bare SQL, one by one", "bare SQL, 100 at once"
 OURS, RUN = "started and run", "run alone"
 DBOS = OTHERS["dbos"]
 WORKFLOWS = Peer(DBOS.package, DBOS.version, "run_dbos_workflow.py", beside=DBOS.beside)
-STEPS, BATCH, DUE = 5, 100, 100
+STEPS, BATCH, DUE, LONGEST = 5, 100, 100, 300
 LIMIT_TABLES = """
     CREATE TABLE limit_sagas (id uuid PRIMARY KEY, state text NOT NULL, input jsonb NOT NULL,
                               started_at timestamptz NOT NULL DEFAULT now());
@@ -42,6 +44,7 @@ LIMIT_TABLES = """
 BEGIN = "INSERT INTO limit_sagas SELECT id, 'RUNNING', %s FROM unnest(%s::uuid[]) AS t (id)"
 STEP = "INSERT INTO limit_steps SELECT id, %s, 'null' FROM unnest(%s::uuid[]) AS t (id)"
 END = "UPDATE limit_sagas SET state = 'DONE' WHERE id = ANY(%s)"
+COMPLETED = "SELECT count(*) FROM sagas WHERE outcome = 'COMPLETED'"
 ENDED = """
     INSERT INTO sagas (id, saga_type, state, outcome, definition_version, steps_hash, started_at,
                        created_at, updated_at, completed_at, due_at)
@@ -86,7 +89,11 @@ def main(rounds: int, number: int, workflows: int, ended: int, *, peers: bool) -
         unit="sagas a second",
         against=ALONE,
         settings=settings,
-        targets=[Target(OURS, f"dbos, {threads} threads", least=10) for threads in (1, 4)],
+        targets=[
+            Target(ours, f"dbos, {threads} threads", least=10)
+            for ours in (OURS, RUN)
+            for threads in (1, 4)
+        ],
         missing=missing,
     )
     report(
@@ -115,20 +122,56 @@ def limit(number: int, at_once: int) -> float:
 
 
 def driven(number: int) -> dict[str, float]:
+    return {OURS: overlapping(number), RUN: run_alone(number)}
+
+
+def overlapping(number: int) -> float:
+    """Started by one thread while a runner of the same process drives them."""
+    from django.db import connections  # noqa: PLC0415
+
     from sagas.runner import Runner, RunnerOptions  # noqa: PLC0415
     from sagas.services.start import start  # noqa: PLC0415
 
     calm()
+    runner = Runner(RunnerOptions(definitions=[definition()], chores=False))
+
+    def run() -> None:
+        try:
+            runner.run()
+        finally:
+            connections.close_all()
+
+    thread = Thread(target=run)
     begun = perf_counter()
+    thread.start()
+    try:
+        for _ in range(number):
+            start(definition().kind, PAYLOAD)
+        while execute(COMPLETED) != number:
+            if perf_counter() - begun > LONGEST:
+                raise SystemExit(f"{execute(COMPLETED)} of {number} sagas were completed.")
+            sleep(0.02)
+        return number / (perf_counter() - begun)
+    finally:
+        runner.stop.set()
+        runner.wake()
+        thread.join()
+
+
+def run_alone(number: int) -> float:
+    from sagas.runner import Runner, RunnerOptions  # noqa: PLC0415
+    from sagas.services.start import start  # noqa: PLC0415
+
+    calm()
     for _ in range(number):
         start(definition().kind, PAYLOAD)
+    execute("CHECKPOINT")
     started = perf_counter()
     Runner(RunnerOptions(drain=True, definitions=[definition()], chores=False)).run()
     ended = perf_counter()
-    done = execute("SELECT count(*) FROM sagas WHERE outcome = 'COMPLETED'")
-    if done != number:
+    if (done := execute(COMPLETED)) != number:
         raise SystemExit(f"{done} of {number} sagas were completed.")
-    return {OURS: number / (ended - begun), RUN: number / (ended - started)}
+    return number / (ended - started)
 
 
 def beside(url: str, number: int, threads: int) -> dict[str, float]:
