@@ -1,13 +1,17 @@
-"""System checks: definitions that cannot work. They look at what is registered alone."""
+"""System checks: definitions and providers that cannot work. They look at what is registered alone,
+and ask no provider."""
 
 from __future__ import annotations
 
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
-from sagas import registry
+from sagas import providers, registry
 from sagas.problems import problems
 
 TAG = "sagas"
+#: Of a provider: see ``sagas.providers.InfrastructureProvider``.
+FUNCTIONS = ("create", "verify", "destroy", "ping")
 
 
 @register(TAG)
@@ -31,3 +35,23 @@ def check_sagas(**_options: object) -> list[CheckMessage]:
         for saga in registry.rejected()
     ]
     return found
+
+
+@register(TAG)
+def check_providers(**_options: object) -> list[CheckMessage]:
+    """sagas.E010 for SAGAS_PROVIDERS."""
+    try:
+        known = providers.registered()
+    except ImproperlyConfigured as error:
+        hint = 'It is like {"process": "sagas.providers.process.ProcessProvider"}.'
+        return [Error(str(error), hint=hint, id="sagas.E010")]
+    return [
+        Error(
+            f"{providers.SETTING}[{name!r}]: {getattr(found, '__qualname__', found)!r} has no "
+            f"{', '.join(missing)}.",
+            hint=f"A provider is a class with {', '.join(FUNCTIONS)}.",
+            id="sagas.E010",
+        )
+        for name, found in known.items()
+        if (missing := [one for one in FUNCTIONS if not callable(getattr(found, one, None))])
+    ]

@@ -114,7 +114,7 @@ def registered() -> Mapping[str, type[InfrastructureProvider]]:
     for name, path in given.items():
         try:
             found[name] = import_string(path)
-        except (ImportError, TypeError) as error:
+        except (ImportError, TypeError, AttributeError) as error:
             raise ImproperlyConfigured(
                 f"{SETTING}[{name!r}]: {path!r} cannot be used ({error})."
             ) from error

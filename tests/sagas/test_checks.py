@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sagas import registry
-from sagas.checks import check_sagas
+from sagas.checks import check_providers, check_sagas
 from sagas.definition import Retry, Saga, Step, StepContext, steps_hash
 from sagas.problems import problems
 
@@ -106,6 +106,29 @@ def test_two_of_one_kind_and_version() -> None:
 
     assert found.id == "sagas.E009"
     assert check_sagas() == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["process"], "SAGAS_PROVIDERS is ['process']; it is a dict"),
+        ({"custom:x": "no.such.Class"}, "SAGAS_PROVIDERS['custom:x']: 'no.such.Class' cannot be"),
+        ({"custom:x": None}, "SAGAS_PROVIDERS['custom:x']: None cannot be used"),
+        ({"custom:x": "uuid.UUID"}, "'UUID' has no create, verify, destroy, ping."),
+    ],
+)
+def test_providers_that_cannot_act(settings: Any, given: Any, said: str) -> None:
+    settings.SAGAS_PROVIDERS = given
+
+    (found,) = check_providers()
+
+    assert said in found.msg
+    assert found.hint
+    assert found.id == "sagas.E010"
+
+
+def test_the_providers_that_are_there_can() -> None:
+    assert check_providers() == []
 
 
 def test_what_works() -> None:
