@@ -14,13 +14,13 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.sql import statement
+from jobs.services.retention import LONGEST_KEPT
 from sagas.states import SagaState
 
 #: The number of the lock of whoever prunes.
 PRUNE = 0x73616704
 #: Rows of one batch.
 BATCH = 1_000
-LONGEST_KEPT = timedelta(days=36_500)
 SAGAS_KEPT, AUDIT_KEPT = timedelta(days=30), timedelta(days=90)
 
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from hodei.schema.management.reports import FINE, FOUND, ActionCommand
-from jobs.services.retention import JOBS_KEPT, LONGEST_KEPT, Keep, PruneBusy, preview, prune
+from jobs.management.ages import STOPPED, add_ages
+from jobs.services.retention import JOBS_KEPT, Keep, PruneBusy, preview, prune
 from jobs.states import JobState
 
 if TYPE_CHECKING:
@@ -39,15 +38,7 @@ class Command(ActionCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        for name, (what, default) in AGES.items():
-            days = "never" if default is None else default.days
-            parser.add_argument(
-                f"--{name}",
-                type=_age,
-                default=default,
-                metavar="DAYS",
-                help=f"Delete {what} after so many days, or never. Without it: {days}.",
-            )
+        add_ages(parser, AGES)
 
     def report(self, **options: Any) -> int:
         keep = Keep(
@@ -71,23 +62,7 @@ class Command(ActionCommand):
         except PruneBusy as error:
             raise CommandError(str(error), returncode=FOUND) from error
         except KeyboardInterrupt:
-            raise CommandError(
-                "Stopped. What was deleted stays deleted; call it again to go on.", returncode=FOUND
-            ) from None
+            raise CommandError(STOPPED, returncode=FOUND) from None
         if options["dry_run"]:
             self.stderr.write("Nothing was deleted; log files whose time is up are not counted.")
         return FINE
-
-
-def _age(text: str) -> timedelta | None:
-    if text == "never":
-        return None
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1.0
-    if not 0 <= days <= LONGEST_KEPT.days:
-        raise ArgumentTypeError(
-            f"{text!r} is no number of days; give 0 to {LONGEST_KEPT.days}, or never."
-        )
-    return timedelta(days=days)

@@ -3,14 +3,13 @@ connection."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from hodei.schema.management.reports import FINE, FOUND, DatabaseCommand
-from sagas.services.retention import AUDIT_KEPT, LONGEST_KEPT, SAGAS_KEPT, PruneBusy, prune
+from jobs.management.ages import STOPPED, add_ages
+from sagas.services.retention import AUDIT_KEPT, SAGAS_KEPT, PruneBusy, prune
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -32,15 +31,7 @@ class Command(DatabaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        for name, (what, default) in AGES.items():
-            days = "never" if default is None else default.days
-            parser.add_argument(
-                f"--{name}",
-                type=_age,
-                default=default,
-                metavar="DAYS",
-                help=f"Delete {what} after so many days, or never. Without it: {days}.",
-            )
+        add_ages(parser, AGES)
 
     def report(self, **options: Any) -> int:
         ages = {name: options[name] for name in AGES}
@@ -50,21 +41,5 @@ class Command(DatabaseCommand):
         except PruneBusy as error:
             raise CommandError(str(error), returncode=FOUND) from error
         except KeyboardInterrupt:
-            raise CommandError(
-                "Stopped. What was deleted stays deleted; call it again to go on.", returncode=FOUND
-            ) from None
+            raise CommandError(STOPPED, returncode=FOUND) from None
         return FINE
-
-
-def _age(text: str) -> timedelta | None:
-    if text == "never":
-        return None
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1.0
-    if not 0 <= days <= LONGEST_KEPT.days:
-        raise ArgumentTypeError(
-            f"{text!r} is no number of days; give 0 to {LONGEST_KEPT.days}, or never."
-        )
-    return timedelta(days=days)
