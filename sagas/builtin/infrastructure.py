@@ -91,9 +91,9 @@ def create(context: StepContext, reserved: Mapping[str, Any]) -> dict[str, Any]:
     return _made(worker_id, dict(handle), context.using)
 
 
-def verify(context: StepContext, worker_id: uuid.UUID) -> Verdict:
-    """Ask the provider whether it was made."""
-    found = find(context, worker_id)
+def verify(context: StepContext) -> Verdict:
+    """Ask the provider whether the worker that this saga makes was made."""
+    found = find(context, worker_of(context.saga_id))
     return NOT_DONE if found is None else Done({"handle": found})
 
 
@@ -113,6 +113,11 @@ def destroy(worker_id: uuid.UUID, using: str) -> None:
         row.provider_resource_id, infrastructure if isinstance(infrastructure, Mapping) else {}
     )
     note(worker_id, {"destroyed": True}, using)
+
+
+def destroy_made(context: StepContext) -> None:
+    """Destroy the worker that this saga makes."""
+    destroy(worker_of(context.saga_id), context.using)
 
 
 def awaited(context: StepContext, worker_id: uuid.UUID, handle: Handle) -> dict[str, Any]:

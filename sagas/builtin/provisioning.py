@@ -11,7 +11,7 @@ from typing import Any
 
 from sagas.builtin import infrastructure, telling
 from sagas.builtin.inputs import refused, uuid_of
-from sagas.definition import Retry, Saga, Step, StepContext, Verdict
+from sagas.definition import Retry, Saga, Step, StepContext
 from sagas.registry import register
 from sagas.states import SagaKind
 
@@ -28,14 +28,6 @@ def validate_capacity(context: StepContext) -> dict[str, Any]:
 
 def create_infrastructure(context: StepContext) -> dict[str, Any]:
     return infrastructure.create(context, context.outputs["validate_capacity"])
-
-
-def verify_infrastructure(context: StepContext) -> Verdict:
-    return infrastructure.verify(context, infrastructure.worker_of(context.saga_id))
-
-
-def destroy_infrastructure(context: StepContext) -> None:
-    infrastructure.destroy(infrastructure.worker_of(context.saga_id), context.using)
 
 
 def register_worker(context: StepContext) -> dict[str, Any]:
@@ -67,8 +59,8 @@ class Provisioning(Saga):
         Step(
             "create_infrastructure",
             create_infrastructure,
-            destroy_infrastructure,
-            verify=verify_infrastructure,
+            infrastructure.destroy_made,
+            verify=infrastructure.verify,
             timeout=timedelta(minutes=2),
             total_timeout=timedelta(minutes=5),
             retry=Retry(attempts=3, base=1.0, cap=15.0),

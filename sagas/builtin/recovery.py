@@ -17,7 +17,7 @@ from jobs.services.lifecycle import JobNotFound
 from jobs.states import WORKER_FINAL, JobState
 from sagas.builtin import choice, infrastructure, telling
 from sagas.builtin.inputs import actor_of, refused, uuid_of
-from sagas.definition import Retry, Saga, Step, StepContext, StepFailed, Verdict
+from sagas.definition import Retry, Saga, Step, StepContext, StepFailed
 from sagas.providers import Ping, ProviderUnknown
 from sagas.registry import register
 from sagas.states import SagaKind
@@ -63,14 +63,6 @@ def reserve_worker(context: StepContext) -> dict[str, Any]:
 
 def create_worker(context: StepContext) -> dict[str, Any]:
     return infrastructure.create(context, context.outputs["reserve_worker"])
-
-
-def verify_worker(context: StepContext) -> Verdict:
-    return infrastructure.verify(context, infrastructure.worker_of(context.saga_id))
-
-
-def destroy_worker(context: StepContext) -> None:
-    infrastructure.destroy(infrastructure.worker_of(context.saga_id), context.using)
 
 
 def await_worker(context: StepContext) -> dict[str, Any]:
@@ -171,8 +163,8 @@ class Recovery(Saga):
         Step(
             "create_worker",
             create_worker,
-            destroy_worker,
-            verify=verify_worker,
+            infrastructure.destroy_made,
+            verify=infrastructure.verify,
             timeout=timedelta(minutes=2),
             total_timeout=timedelta(minutes=5),
             retry=Retry(attempts=3, base=1.0, cap=15.0),
