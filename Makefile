@@ -23,11 +23,11 @@ run: install  ## Migrate, make an admin user, load a sample, serve (PORT=8000 DA
 demo: install  ## Show a job outlive the worker that runs it, on real processes (DATABASE_URL=...)
 	@exec $(BIN)/python -m hodei.demo
 
-test: install-dev  ## Lint, and the tests on PostgreSQL 18 (embedded) and 15 (the system's)
-	@$(BIN)/python scripts/test.py
+test: install-dev  ## Lint, and the tests on PostgreSQL 18 (embedded) and 15 (the system's) (COVERAGE=1)
+	@$(BIN)/python scripts/test.py $(if $(COVERAGE),--coverage)
 
-test-all: install-dev  ## The same with what takes long, and every supported Python and Django
-	@$(BIN)/python scripts/test.py --all
+test-all: install-dev  ## The same with what takes long, coverage, and every supported Python and Django
+	@$(BIN)/python scripts/test.py --all --coverage
 	@$(BIN)/nox --session tests
 
 lint: install-dev  ## ruff, mypy, import-linter, missing migrations

@@ -44,3 +44,10 @@ def lint(session: nox.Session) -> None:
         *nox.project.dependency_groups(pyproject, "dev"),
     )
     session.run("python", "scripts/test.py", "--lint")
+
+
+@nox.session(python="3.13")
+def audit(session: nox.Session) -> None:
+    """What is known of the versions that CI installs. Asks PyPI; run it each night."""
+    session.install("pip-audit")
+    session.run("pip-audit", "--requirement", "constraints.txt", "--no-deps", "--disable-pip")

@@ -6,8 +6,10 @@ no processor, and asks the database at most once a second.
 A delay is from before ``enqueue`` to the begin of the run, so the commit is in; jobs come alone, 20
 to 50 ms apart, with peers that only poll a little further. The limit is an INSERT that notifies,
 somebody who listens, and a claim. Peers that poll do it as often as they can without harm, which
-their scripts say. Queries are the transactions that PostgreSQL has counted in the database of the
-worker alone; the processor is that of its process and of its server processes.
+their scripts say. Queries are the statements that the server logs in the database of the worker
+alone, BEGIN and COMMIT among them: what the server does there by itself is not logged. The
+processor is that of its process and of its server processes. ``--only-idle`` measures what waiting
+costs, and no pick-up.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -26,13 +29,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
-from database import execute, migrated, postgresql, progress  # noqa: E402
+from database import CACHE, execute, migrated, postgresql, progress  # noqa: E402
 from jobs_load import arguments, calm, empty, executors, peer_cases, workers  # noqa: E402
 from measuring import Target, percentile, report  # noqa: E402
 from workload import PAYLOAD  # noqa: E402
 
 LIMIT, OURS = "bare SQL", "jobs_worker"
 PAUSES = (0.02, 0.05)
+STATEMENT = re.compile(r"LOG:  (?:statement|execute [^:]+): ")
 LIMIT_TABLE = """
     CREATE TABLE limit_pickup (id uuid PRIMARY KEY DEFAULT uuidv7(), spec jsonb NOT NULL,
                                state smallint NOT NULL DEFAULT 0);
@@ -47,21 +51,23 @@ TAKE = """
     RETURNING spec"""
 
 
-def main(rounds: int, jobs: int, idle: int, peers: list[str]) -> None:
+def main(rounds: int, jobs: int, idle: int, peers: list[str], *, only_idle: bool) -> None:
     missing: dict[str, str] = {}
     figures: dict[str, list[float]] = {}
     costs: dict[str, list[float]] = {}
     with migrated("bench_pickup", JOBS_EXECUTORS=executors("clock")) as url:
         execute(LIMIT_TABLE)
-        found = peer_cases(peers, url, missing)
-        cases: dict[str, Callable[[], list[float]]] = {
-            LIMIT: lambda: limit(jobs),
-            OURS: lambda: picked_up(jobs),
-            **{
-                label: lambda measure=measure: measure("pickup", jobs)["seconds"]
-                for label, measure in found.items()
-            },
-        }
+        cases: dict[str, Callable[[], list[float]]] = {}
+        if not only_idle:
+            found = peer_cases(peers, url, missing)
+            cases = {
+                LIMIT: lambda: limit(jobs),
+                OURS: lambda: picked_up(jobs),
+                **{
+                    label: lambda measure=measure: measure("pickup", jobs)["seconds"]
+                    for label, measure in found.items()
+                },
+            }
         for number in range(1, rounds + 1):
             for name, case in cases.items():
                 delays = [delay * 1_000 for delay in case()]
@@ -72,15 +78,16 @@ def main(rounds: int, jobs: int, idle: int, peers: list[str]) -> None:
             for name, value in resting(idle, url).items():
                 costs.setdefault(name, []).append(value)
         settings = {"jobs": jobs, "postgresql": postgresql()}
-    report(
-        "pickup",
-        figures,
-        unit="milliseconds",
-        against=f"{LIMIT}, p50",
-        settings=settings,
-        targets=[Target(f"{OURS}, p50", most=5), Target(f"{OURS}, p99", most=20)],
-        missing=missing,
-    )
+    if not only_idle:
+        report(
+            "pickup",
+            figures,
+            unit="milliseconds",
+            against=f"{LIMIT}, p50",
+            settings=settings,
+            targets=[Target(f"{OURS}, p50", most=5), Target(f"{OURS}, p99", most=20)],
+            missing=missing,
+        )
     report(
         "idle",
         costs,
@@ -167,38 +174,47 @@ def resting(seconds: int, url: str) -> dict[str, float]:
     connections.close_all()
     name = url.rpartition("/")[2].partition("?")[0]
     admin = url.replace(f"/{name}?", "/postgres?")
+    logging = f'ALTER DATABASE "{name}" {{}} log_statement'
     with (
         tempfile.NamedTemporaryFile() as clock,
         psycopg.connect(admin, autocommit=True) as session,
     ):
         os.environ["BENCH_CLOCK"] = clock.name
-        with workers(1) as ours:
-            ours.begin()
-            # Its start, and the pauses that grow to the longest.
-            time.sleep(8)
-            before = spent(session, name, ours.processes[0].pid)
-            time.sleep(seconds)
-            after = spent(session, name, ours.processes[0].pid)
-            ours.stop()
-            ours.hear()
+        # Of sessions that begin from now on.
+        session.execute(f"{logging.format('SET')} = 'all'")
+        try:
+            with workers(1) as ours:
+                ours.begin()
+                # Its start, and the pauses that grow to the longest.
+                time.sleep(8)
+                before = spent(session, name, ours.processes[0].pid)
+                time.sleep(seconds)
+                after = spent(session, name, ours.processes[0].pid)
+                ours.stop()
+                ours.hear()
+        finally:
+            session.execute(logging.format("RESET"))
     return {key: (after[key] - before[key]) / seconds for key in before}
 
 
 def spent(session: Any, name: str, process: int) -> dict[str, float]:
-    """So far: transactions of the database, and milliseconds of processors."""
-    # A server process that rests tells what it has counted once in ten seconds.
-    row = session.execute(
-        "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s", [name]
-    ).fetchone()
+    """So far: statements of the database's sessions, and milliseconds of processors."""
     servers = session.execute(
         "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
         [name],
     ).fetchall()
     return {
-        "queries": float(row[0]),
+        "queries": float(statements()),
         "processor, worker": processor(process),
         "processor, its server processes": sum(processor(pid) for (pid,) in servers),
     }
+
+
+def statements() -> int:
+    """How many statements the server has logged so far, in all databases that it logs."""
+    from hodei.db.embedded.location import locate  # noqa: PLC0415
+
+    return len(STATEMENT.findall(locate(CACHE).log.read_text(errors="replace")))
 
 
 def processor(process: int) -> float:
@@ -213,5 +229,6 @@ if __name__ == "__main__":
     parser = arguments(__doc__ or "", 3, peers=True)
     parser.add_argument("--jobs", type=int, default=300, help="jobs of a round")
     parser.add_argument("--idle", type=int, default=60, help="seconds of doing nothing")
+    parser.add_argument("--only-idle", action="store_true", help="measure no pick-up")
     given = parser.parse_args()
-    main(given.rounds, given.jobs, given.idle, given.peers)
+    main(given.rounds, given.jobs, given.idle, given.peers, only_idle=given.only_idle)

@@ -4,10 +4,10 @@ Claims: one runner process does at least ten times the workflows of dbos; a look
 as long beside 1,000,000 that have ended as beside none.
 
 Ours are started one by one by a thread, each in a transaction of its own, while a runner in the
-same process drives them; and once more with all of them started before. dbos runs each as it is
-called, by one thread and by four, of which it has shown the most. The limits are bare SQL on tables
-of the same use: an INSERT, five steps and an UPDATE, each committed alone, and the same for 100 at
-once. A look is a claim of 100 sagas that are due, with its steps.
+same process drives them; the same by 50 in one call; and once more with all of them started before.
+dbos runs each as it is called, by one thread and by four, of which it has shown the most. Limits
+are bare SQL on tables of the same use: an INSERT, five steps and an UPDATE, each committed alone,
+and the same for 100 at once. A look is a claim of 100 sagas that are due, with its steps.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from peers.queues import OTHERS  # noqa: E402
 from workload import PAYLOAD, PAYLOAD_TEXT  # noqa: E402
 
 ALONE, TOGETHER = "bare SQL, one by one", "bare SQL, 100 at once"
-OURS, RUN = "started and run", "run alone"
+OURS, BULK, RUN = "started and run", "started by 50 and run", "run alone"
 DBOS = OTHERS["dbos"]
 WORKFLOWS = Peer(DBOS.package, DBOS.version, "run_dbos_workflow.py", beside=DBOS.beside)
-STEPS, BATCH, DUE, LONGEST = 5, 100, 100, 300
+STEPS, BATCH, BULKS, DUE, LONGEST = 5, 100, 50, 100, 300
 LIMIT_TABLES = """
     CREATE TABLE limit_sagas (id uuid PRIMARY KEY, state text NOT NULL, input jsonb NOT NULL,
                               started_at timestamptz NOT NULL DEFAULT now());
@@ -91,7 +91,7 @@ def main(rounds: int, number: int, workflows: int, ended: int, *, peers: bool) -
         settings=settings,
         targets=[
             Target(ours, f"dbos, {threads} threads", least=10)
-            for ours in (OURS, RUN)
+            for ours in (OURS, BULK, RUN)
             for threads in (1, 4)
         ],
         missing=missing,
@@ -122,15 +122,16 @@ def limit(number: int, at_once: int) -> float:
 
 
 def driven(number: int) -> dict[str, float]:
-    return {OURS: overlapping(number), RUN: run_alone(number)}
+    return {OURS: overlapping(number), BULK: overlapping(number, BULKS), RUN: run_alone(number)}
 
 
-def overlapping(number: int) -> float:
-    """Started by one thread while a runner of the same process drives them."""
+def overlapping(number: int, at_once: int = 1) -> float:
+    """Started by one thread, so many in each transaction, while a runner of the same process drives
+    them."""
     from django.db import connections  # noqa: PLC0415
 
     from sagas.runner import Runner, RunnerOptions  # noqa: PLC0415
-    from sagas.services.start import start  # noqa: PLC0415
+    from sagas.services.start import start, start_many  # noqa: PLC0415
 
     calm()
     runner = Runner(RunnerOptions(definitions=[definition()], chores=False))
@@ -145,8 +146,11 @@ def overlapping(number: int) -> float:
     begun = perf_counter()
     thread.start()
     try:
-        for _ in range(number):
-            start(definition().kind, PAYLOAD)
+        for _ in range(0, number, at_once):
+            if at_once == 1:
+                start(definition().kind, PAYLOAD)
+            else:
+                start_many(definition().kind, [PAYLOAD] * at_once)
         while execute(COMPLETED) != number:
             if perf_counter() - begun > LONGEST:
                 raise SystemExit(f"{execute(COMPLETED)} of {number} sagas were completed.")

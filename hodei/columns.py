@@ -18,9 +18,14 @@ def now() -> Func:
     return Func(function="now", output_field=DateTimeField())
 
 
+def words_of(value: str) -> str:
+    """A stored value as words for a screen."""
+    return value.replace("_", " ").capitalize()
+
+
 def choices(states: type[StrEnum]) -> list[tuple[str, str]]:
     """The list of states as a field's choices: stored value, and words for a screen."""
-    return [(state.value, state.value.replace("_", " ").capitalize()) for state in states]
+    return [(state.value, words_of(state.value)) for state in states]
 
 
 def values(states: Iterable[StrEnum]) -> list[str]:

@@ -76,8 +76,11 @@ _process = Process()
 
 
 def process_of(argv: Sequence[str]) -> Process:
-    """Name the process by its command line, as ``manage.py`` received it."""
+    """Name the process by its command line, as ``manage.py`` received it. Who asks for help only
+    reads, whatever the command."""
     command = next((word for word in argv[1:] if not word.startswith("-")), "help")
+    if not {"-h", "--help", "--version"}.isdisjoint(argv):
+        return Process("command", command)
     if command in SERVERS:
         return Process("serving", command)
     return Process("agent" if command in AGENTS else "command", command)

@@ -5,7 +5,8 @@ See Note [The gate].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 # notifies only somebody who sleeps: the sleeper holds an advisory lock, the gate, and the writer
 # tries to take it together with all other writers (shared). If it gets it, nobody sleeps. A writer
 # that looked just before the sleeper lay down, and commits just after, is found by the next poll.
+
+
+#: Seconds after which a sleeper notices what rings no bell. psycopg looks up as often anyway.
+MOMENT = 0.1
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,8 +79,14 @@ class Bell:
             self._session.execute("SELECT pg_advisory_unlock_all()")
             self._closed.clear()
 
-    def wait(self, seconds: float) -> bool:
-        """Wait for a notification, at most so long; True if there was one."""
-        for _ in self._session.notifies(timeout=seconds, stop_after=1):
-            return True
+    def wait(self, seconds: float, *, until: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for a notification, at most so long; True if there was one. It ends without one, a
+        moment later, when ``until`` holds: a sleeper who is told to end must not sleep on."""
+        end = time.monotonic() + seconds
+        while not until():
+            left = end - time.monotonic()
+            for _ in self._session.notifies(timeout=max(min(left, MOMENT), 0.0), stop_after=1):
+                return True
+            if left <= MOMENT:
+                return False
         return False

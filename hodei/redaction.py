@@ -37,6 +37,12 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@]*):[^\s/@]+@")
 _PASSWORD_IN_URL = re.compile(r"://[^\s/:@]*:([^\s/@]+)@")
 _ASSIGNMENT = re.compile(r"(?<![\w-])([\w-]{1,80})=(\"[^\"]*\"|'[^']*'|[^\s&;,\"']+)")
+#: A key and its value as JSON and Python write them: 'password': 'x'.
+_QUOTED_KEY = re.compile(
+    r"""(?<![\w-])(["'])([\w .-]{1,80})\1(\s?:\s?)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[\w.+-]+)"""
+)
+#: An option and its value as a command line has them: --password x.
+_OPTION = re.compile(r"(?<![\w-])--([\w-]{1,80})(\s)(\"[^\"]*\"|'[^']*'|[^\s&;\"'-][^\s&;\"']*)")
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE)
 
 
@@ -55,7 +61,8 @@ def redact(value: Any, *, depth: int = 64) -> Any:
     What a secret key holds is replaced whole, but for null, booleans and empty values, which tell
     no more than whether something is set, and for numbers under a plural (``max_tokens``). A pair
     of ``name`` and ``value``, as container environments are written, counts as key and value. Text
-    anywhere loses passwords in URLs and in ``password=...``. What lies deeper than ``depth`` levels
+    anywhere loses what ``redact_text`` takes out, and a word after one like ``--password`` is
+    replaced. What lies deeper than ``depth`` levels
     is replaced, so that no input exhausts the stack.
     """
     if isinstance(value, str):
@@ -63,27 +70,61 @@ def redact(value: Any, *, depth: int = 64) -> Any:
     if isinstance(value, Mapping):
         if depth <= 0:
             return _too_deep(value)
-        named = next((value[key] for key in ("name", "key") if isinstance(value.get(key), str)), "")
+        hidden = secret_keys(value)
         return {
-            key: REDACTED
-            if _hides(str(key), item) or (key == "value" and _hides(named, item))
-            else redact(item, depth=depth - 1)
+            key: REDACTED if key in hidden else redact(item, depth=depth - 1)
             for key, item in value.items()
         }
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
         if depth <= 0:
             return _too_deep(value)
-        return [redact(item, depth=depth - 1) for item in value]
+        return [
+            REDACTED if _follows_option(value, place) else redact(item, depth=depth - 1)
+            for place, item in enumerate(value)
+        ]
     return value
 
 
+def secret_keys(value: Mapping[Any, Any]) -> frozenset[Any]:
+    """The keys of a mapping whose values must not be shown, as ``redact`` decides it."""
+    named = next((value[key] for key in ("name", "key") if isinstance(value.get(key), str)), "")
+    return frozenset(
+        key
+        for key, item in value.items()
+        if _hides(str(key), item) or (key == "value" and _hides(named, item))
+    )
+
+
 def redact_text(text: str) -> str:
-    """Text without passwords in URLs, ``password=...`` and credentials of HTTP headers."""
+    """Text without passwords in URLs, ``password=...``, ``--password ...``, ``"password": "..."``
+    and credentials of HTTP headers."""
     text = _URL_PASSWORD.sub(rf"\1:{REDACTED}@", text)
     text = _BEARER.sub(rf"\1 {REDACTED}", text)
-    return _ASSIGNMENT.sub(
+    text = _ASSIGNMENT.sub(
         lambda found: f"{found[1]}={REDACTED}" if is_secret(found[1]) else found[0], text
     )
+    if "--" in text:
+        text = _OPTION.sub(
+            lambda found: f"--{found[1]}{found[2]}{REDACTED}" if is_secret(found[1]) else found[0],
+            text,
+        )
+    if ":" in text:
+        text = _QUOTED_KEY.sub(_without_value, text)
+    return text
+
+
+def _without_value(found: re.Match[str]) -> str:
+    quote, key, colon, value = found.groups()
+    if not is_secret(key) or not _hides(
+        key, value.strip("\"'") if value[0] in "\"'" else _word(value)
+    ):
+        return found[0]
+    return f"{quote}{key}{quote}{colon}{quote}{REDACTED}{quote}"
+
+
+def _word(value: str) -> object:
+    """What stands unquoted after a key: null, true and false hide nothing."""
+    return None if value in {"null", "None", "true", "false", "True", "False"} else value
 
 
 def secret_values(variables: Mapping[str, str]) -> frozenset[str]:
@@ -92,6 +133,14 @@ def secret_values(variables: Mapping[str, str]) -> frozenset[str]:
     for value in variables.values():
         found.update(password[1] for password in _PASSWORD_IN_URL.finditer(value))
     return frozenset(found)
+
+
+def _follows_option(value: Sequence[Any], place: int) -> bool:
+    """Whether this is the value of an option before it, as in ["--password", "x"]."""
+    if place == 0 or not isinstance(value[place], str) or value[place].startswith("-"):
+        return False
+    option = value[place - 1]
+    return isinstance(option, str) and option.startswith("--") and is_secret(option)
 
 
 def _hides(key: str, value: Any) -> bool:

@@ -28,22 +28,30 @@ SECONDS_TO_ANSWER = 60
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run everything; returns the exit code: 2 for a port that is taken, 3 without a database."""
+    """Run everything; returns the exit code: 2 for a port that is taken or without a checkout, 3
+    without a database."""
     parser = argparse.ArgumentParser(
         prog="python -m hodei.run",
-        description="Migrate, make an admin user, load a sample, and serve until Ctrl-C.",
+        description="Migrate, load a sample, make an admin user, and serve until Ctrl-C.",
+        epilog="Exit codes: 0 stopped, 2 the port is taken or a setting is wrong, 3 no database.",
     )
     parser.add_argument(
         "--port", type=int, default=8000, help="the port on 127.0.0.1 (default: 8000)"
     )
     options = parser.parse_args(arguments)
+    if not MANAGE.is_file():
+        sys.stderr.write(
+            f"hodei: there is no {MANAGE}: this runs a checkout of Hodei, not an installed one. In "
+            "a project of yours use its own manage.py.\n"
+        )
+        return 2
     if not _is_free(options.port):
         sys.stderr.write(
             f"hodei: port {options.port} on {HOST} is taken. Stop what uses it, or choose another: "
             f"make run PORT={options.port + 1}\n"
         )
         return 2
-    for command in (["migrate"], ["schema_status"]):
+    for command in (["migrate"], ["schema_status", "--pending"]):
         code = cli.main([str(MANAGE), *command])
         if code:
             return code
@@ -63,22 +71,22 @@ def _is_free(port: int) -> bool:
 
 
 def _populate() -> None:
-    """Make the admin user and the sample, where there are none."""
+    """Load the sample and make the admin user, where there are none."""
     from django.contrib.auth import get_user_model  # noqa: PLC0415  (after the settings are read)
     from django.db import connection  # noqa: PLC0415
 
     from hodei.sample import load_sample  # noqa: PLC0415
 
-    users = get_user_model()._default_manager
-    if not users.filter(is_superuser=True).exists():
-        password = secrets.token_urlsafe(12)
-        users.create_superuser(username="admin", password=password)
-        _say(f"Admin user: admin, password: {password}  (shown this once)")
     embedded = connection.settings_dict["ENGINE"] == "hodei.db.embedded"
     if embedded or env.as_bool("SAMPLE", os.environ.get("SAMPLE") or "0"):
         report = load_sample()
         if report is not None:
             _say(str(report))
+    users = get_user_model()._default_manager
+    if not users.filter(is_superuser=True).exists():
+        password = secrets.token_urlsafe(12)
+        users.create_superuser(username="admin", password=password)
+        _say(f"Admin user: admin, password: {password}  (shown this once)")
     connection.close()
 
 

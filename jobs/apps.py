@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
 from django.apps import AppConfig
 
 
@@ -11,6 +14,11 @@ class JobsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     schema_owned = True
     schema_baseline = "0001_baseline"
+    admin_roles: ClassVar[Mapping[str, Sequence[str]]] = {
+        "operator": ["operate_job", "operate_worker", "operate_provider", "change_schedule"],
+        # What cannot be taken back, and what other machines are made by.
+        "administrator": ["delete_job", "change_provider"],
+    }
 
     def ready(self) -> None:
         # Whoever enqueues no task of Django's is to have the check of its backends all the same.

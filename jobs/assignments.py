@@ -7,14 +7,15 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from hodei.sql import statement
+from jobs import telling
 from jobs.runs import Claimed
 
 if TYPE_CHECKING:
     import psycopg
 
 #: Seconds between two looks; and of a worker that sleeps until somebody rings, as whoever leases a
-#: job does: then only what came just before it lay down is found by the clock.
-LOOK_SECONDS, ASLEEP_SECONDS = 1.0, 5.0
+#: job does.
+LOOK_SECONDS, ASLEEP_SECONDS = 1.0, 10.0
 
 
 class Assignments:
@@ -55,4 +56,4 @@ def begin_leaving(session: psycopg.Connection[Any], worker: uuid.UUID) -> bool:
 
 def leave(session: psycopg.Connection[Any], worker: uuid.UUID) -> None:
     """Give back what has come since the last look."""
-    session.execute(statement("jobs", "leave_assigned"), {"worker": worker})
+    session.execute(telling.text("leave_assigned"), {"worker": worker})

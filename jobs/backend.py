@@ -31,6 +31,7 @@ from hodei.compat import (
     Task,
     normalize_json,
 )
+from hodei.values import shown
 from jobs.executors import SpecInvalid
 from jobs.spec import LONGEST, JobInvalid, NewJob
 from jobs.tasks import JobTask, as_timeout, check_fields
@@ -72,7 +73,8 @@ class JobsBackend(BaseTaskBackend):
         longest = LONGEST["queue"]
         if not 1 <= len(task.queue_name) <= longest:
             raise InvalidTask(
-                f"queue_name is {task.queue_name!r}; it is a text of 1 to {longest} characters."
+                f"queue_name is {shown(task.queue_name)}; it is a text of 1 to {longest} "
+                "characters."
             )
         if isinstance(task, JobTask):
             check_fields(task)
@@ -96,7 +98,9 @@ class JobsBackend(BaseTaskBackend):
             raise _as_django_says(error) from error
         if not stored.is_new:
             return task_results.read(str(stored.id))
-        result = task_results.of_new(task, stored.id, args, kwargs, self.alias)
+        result = task_results.of_new(
+            task, stored.id, args, kwargs, self.alias, enqueued_at=stored.enqueued_at
+        )
         # A receiver that raises must not make a job unknown that is there.
         send(signals.task_enqueued, type(self), result)
         return result
@@ -136,10 +140,13 @@ class JobsBackend(BaseTaskBackend):
     def _job(self, task: Task[..., Any], args: Any, kwargs: Any) -> dict[str, Any]:
         """The arguments of ``enqueue``."""
         python: dict[str, Any] = {"task": task.module_path, "backend": self.alias}
-        if args:
-            python["args"] = normalize_json(args)
-        if kwargs:
-            python["kwargs"] = normalize_json(kwargs)
+        try:
+            if args:
+                python["args"] = normalize_json(args)
+            if kwargs:
+                python["kwargs"] = normalize_json(kwargs)
+        except RecursionError as error:
+            raise TypeError("The arguments cannot be JSON: they are nested too deeply.") from error
         run_after = task.run_after
         if run_after is not None and timezone.is_naive(run_after):
             # With USE_TZ off Django takes them, in the zone of the project.
@@ -166,7 +173,7 @@ class JobsBackend(BaseTaskBackend):
         if not apps.is_installed("jobs"):
             yield checks.Error(
                 f"{where} is JobsBackend, and the app jobs is not installed.",
-                hint="Add 'jobs' to INSTALLED_APPS, and run migrate.",
+                hint="Add 'hodei.schema', 'outbox' and 'jobs' to INSTALLED_APPS, and run migrate.",
                 id="jobs.E001",
             )
             return
@@ -175,7 +182,11 @@ class JobsBackend(BaseTaskBackend):
         if vendor != "postgresql":
             yield checks.Error(
                 f"{where} is JobsBackend, and the database of the jobs, {alias!r}, is {vendor}.",
-                hint="Jobs are on PostgreSQL alone; a database router says where their tables are.",
+                hint=(
+                    "Jobs are on PostgreSQL alone: set the ENGINE of that database, to "
+                    "'hodei.db.embedded' where there is no server, or let a database router say "
+                    "where their tables are."
+                ),
                 id="jobs.E002",
             )
         for name in sorted(set(self.options) - set(OPTIONS)):

@@ -21,6 +21,7 @@ from django.core.signals import setting_changed
 
 from hodei.backoff import Backoff
 from hodei.compat import Task
+from hodei.values import shown
 from jobs.executors import SpecInvalid
 
 SETTING = "JOBS_TASKS_ALLOWED"
@@ -56,7 +57,7 @@ def callee(path: str) -> Callee:
     """
     patterns = allowed()
     if patterns is not None and not any(fnmatchcase(path, pattern) for pattern in patterns):
-        raise SpecInvalid(f"task is {path!r}, and {SETTING} has no pattern that allows it.")
+        raise SpecInvalid(f"task is {shown(path)}, and {SETTING} has no pattern that allows it.")
     found = _import(path)
     if isinstance(found, Task):
         return Callee(
@@ -71,11 +72,13 @@ def callee(path: str) -> Callee:
         )
     if patterns is None:
         raise SpecInvalid(
-            f"task is {path!r}, which is no task: decorate the function with jobs.tasks.task, or "
-            f"list it in {SETTING}."
+            f"task is {shown(path)}, which is no task: decorate the function with jobs.tasks.task, "
+            f"or list it in {SETTING}."
         )
     if not callable(found):
-        raise SpecInvalid(f"task is {path!r}, which is {type(found).__name__} and no function.")
+        raise SpecInvalid(
+            f"task is {shown(path)}, which is {type(found).__name__} and no function."
+        )
     return Callee(path, found, None, inspect.iscoroutinefunction(found))
 
 
@@ -94,14 +97,14 @@ def allowed() -> Sequence[str] | None:
 def _import(path: str) -> Any:
     module_name, _, name = path.rpartition(".")
     if not module_name or not all(part.isidentifier() for part in path.split(".")):
-        raise SpecInvalid(f"task is {path!r}; it is a dotted path such as 'shop.tasks.send'.")
+        raise SpecInvalid(f"task is {shown(path)}; it is a dotted path such as 'shop.tasks.send'.")
     try:
         # A class in between (module.Class.method) is no place for a function that runs by itself.
         return getattr(importlib.import_module(module_name), name)
     except Exception as error:
         # Whatever a module does while it is imported: its job is to fail, and not the worker.
         raise TaskNotFound(
-            f"task is {path!r}, which cannot be imported ({type(error).__name__}: {error})."
+            f"task is {shown(path)}, which cannot be imported ({type(error).__name__}: {error})."
         ) from error
 
 

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from hodei.values import shown
+
 LONGEST_CRON, LONGEST_ZONE = 100, 64
 
 
@@ -30,24 +32,24 @@ def times(cron: object, time_zone: object, *, after: datetime) -> Iterator[datet
     """Yield the times after this one, in UTC, for ever; it ends where there is none in fifty years.
     Raises CronInvalid at once."""
     if not isinstance(time_zone, str) or not 1 <= len(time_zone) <= LONGEST_ZONE:
-        raise CronInvalid(f"time_zone is {time_zone!r:.80}; it is a name like Europe/Madrid.")
+        raise CronInvalid(f"time_zone is {shown(time_zone)}; it is a name like Europe/Madrid.")
     if not isinstance(cron, str) or len(cron) > LONGEST_CRON or len(cron.split()) != 5:
         raise CronInvalid(
-            f"cron is {cron!r:.80}; it is five fields: minute, hour, day, month and weekday, in at "
-            f"most {LONGEST_CRON} characters."
+            f"cron is {shown(cron)}; it is five fields: minute, hour, day, month and weekday, in "
+            f"at most {LONGEST_CRON} characters."
         )
     try:
         zone = ZoneInfo(time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise CronInvalid(
-            f"time_zone is {time_zone!r}, which nobody knows; it is a name like Europe/Madrid."
+            f"time_zone is {shown(time_zone)}, which nobody knows; it is a name like Europe/Madrid."
         ) from error
     # In UTC itself cronsim has nothing to correct, and is quicker.
     local = after.astimezone(UTC if time_zone == "UTC" else zone)
     try:
         found = CronSim(cron, local)
     except CronSimError as error:
-        raise CronInvalid(f"cron is {cron!r}: {str(error).lower()}.") from error
+        raise CronInvalid(f"cron is {shown(cron)}: {str(error).lower()}.") from error
     return _in_utc(found, after)
 
 

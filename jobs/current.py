@@ -9,6 +9,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from hodei.sql import statement
+from jobs import registration
+from jobs.events import WorkerEvent
 
 if TYPE_CHECKING:
     import psycopg
@@ -60,9 +62,8 @@ class Current:
     def _note(self, session: psycopg.Connection[Any], job: uuid.UUID | None) -> None:
         from psycopg.errors import IntegrityError  # noqa: PLC0415
 
-        parameters = {"job": job, "worker": self._worker}
         try:
-            session.execute(statement("jobs", "note_current"), parameters)
+            self._set(session, job)
         except IntegrityError:
             # Another worker has it noted, which lost it to this one; or the job is deleted.
             try:
@@ -71,6 +72,16 @@ class Current:
                     "AND id <> %s",
                     [job, self._worker],
                 )
-                session.execute(statement("jobs", "note_current"), parameters)
+                self._set(session, job)
             except IntegrityError as error:
                 logger.info("the current job was not noted job_id=%s error=%s", job, error)
+
+    def _set(self, session: psycopg.Connection[Any], job: uuid.UUID | None) -> None:
+        """Note it, and tell of READY and BUSY. One transaction."""
+        with session.transaction():
+            row = session.execute(
+                statement("jobs", "note_current"), {"job": job, "worker": self._worker}
+            ).fetchone()
+            if row is not None and row[0] != row[1]:
+                changed = WorkerEvent.STATE_CHANGED
+                registration.tell(session, self._worker, changed, state=row[0])

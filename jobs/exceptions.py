@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from hodei.values import shown
+
 
 class Retry(Exception):  # noqa: N818  (it reads as what it asks for)
     """It failed; run it again after this time, if an attempt is left.
@@ -56,5 +58,5 @@ def as_seconds(value: float | timedelta) -> float:
     """Seconds of a number or a timedelta. Raises ValueError for what is no time to wait."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
     if not 0 <= seconds <= 10 * 366 * 86_400:
-        raise ValueError(f"{value!r} is no time to wait; it is 0 to ten years.")
+        raise ValueError(f"{shown(value)} is no time to wait; it is 0 to ten years.")
     return seconds

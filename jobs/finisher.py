@@ -118,6 +118,9 @@ class Finisher:
                 self._write(self._session, batch)
                 self._writing = False
                 failures = 0
+                if batch and not self._queue:
+                    # The fetcher may wait for just that: to sleep, or to end.
+                    self._held.room.set()
             except Error as error:
                 # What was not written is written again: its lease tells whether it was.
                 self._queue.extendleft(reversed(batch))

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from jobs.runs import Claimed, Run
 
-#: Seconds of work that is claimed ahead, and that is begun ahead, by the mean length of a run.
+#: Seconds of work that is claimed ahead, and that is begun ahead, by the mean length of a run. What
+#: a claim does not begin takes a statement more, so of quick runs it is to begin all.
 AHEAD_SECONDS = 0.5
-BEGUN_SECONDS = 0.1
+BEGUN_SECONDS = 0.25
 MOST_AHEAD = 1_000
 #: Seconds that a run is believed to take before there was one.
 FIRST_GUESS = 0.05
@@ -79,11 +80,14 @@ class Held:
         return max(self.to_begin() - len(self._waiting), 0)
 
     def put(self, jobs: Sequence[Claimed]) -> None:
+        if not jobs:
+            # Whoever wakes up and finds nothing asks for more: the fetcher would never rest.
+            return
         now = time.monotonic()
         with self._something:
             self._ready.extend((now, job) for job in jobs if job.started)
             self._waiting.extend((now, job) for job in jobs if not job.started)
-            self._something.notify_all()
+            self._something.notify(len(self._ready))
 
     def take_waiting(self, number: int) -> list[Claimed]:
         """Take out jobs that are to begin."""
@@ -92,13 +96,16 @@ class Held:
 
     def take_stale(self, seconds: float) -> list[Claimed]:
         """Take out jobs that have waited for so long, behind a run that is longer than those before
-        it: another worker may be free."""
+        it: another worker may be free. They go back to the head of the queue, so no more are held
+        ahead until runs are short again: they would be the same ones."""
         limit = time.monotonic() - seconds
         found = []
         with self._mutex:
             for line in (self._ready, self._waiting):
                 while line and line[0][0] < limit:
                     found.append(line.popleft()[1])
+            if found:
+                self._mean = max(self._mean, seconds)
         return found
 
     def next(self) -> Claimed | None:

@@ -80,6 +80,7 @@ def claim(
             "starting": starting,
             "seconds": seconds,
         },
+        binary=True,
     ).fetchall()
     return [Claimed._make(row) for row in rows]
 
@@ -107,17 +108,22 @@ def finish(session: psycopg.Connection[Any], ended: Sequence[Ended]) -> set[uuid
             "ids": [one.id for one in ended],
             "epochs": [one.epoch for one in ended],
             "states": states,
-            "results": [one.result for one in ended],
-            "errors": [one.error for one in ended],
-            "seconds": [one.seconds for one in ended],
+            "results": _column([one.result for one in ended]),
+            "errors": _column([one.error for one in ended]),
+            "seconds": _column([one.seconds for one in ended]),
             "spent": [one.spent for one in ended],
-            "kinds": [one.kind and one.kind.value for one in ended],
-            "classes": [one.error_class for one in ended],
-            "traces": [one.traceback for one in ended],
-            "told": [one.error and redact_text(one.error)[:LONGEST_TOLD] for one in ended],
+            "kinds": _column([one.kind and one.kind.value for one in ended]),
+            "classes": _column([one.error_class for one in ended]),
+            "traces": _column([one.traceback for one in ended]),
+            "told": _column([one.error and redact_text(one.error)[:LONGEST_TOLD] for one in ended]),
         },
     ).fetchall()
     return {row[0] for row in rows}
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """The array of a column: a short one where nothing is in it, which unnest fills up."""
+    return values if any(value is not None for value in values) else []
 
 
 def renew(

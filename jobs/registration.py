@@ -1,15 +1,25 @@
-"""How a worker process that somebody else has made enters the register: by its bootstrap token."""
+"""What a worker process says of itself: who it was made to be, by its bootstrap token, and what it
+is now."""
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from jobs.services import workers
+from hodei.sessions import owner_name
+from hodei.sql import statement
+from jobs import telling
+from jobs.events import ProviderEvent, WorkerEvent
+from jobs.services import audit, workers
+
+if TYPE_CHECKING:
+    import psycopg
 
 #: Variables by which whoever starts a worker process tells it who it is. Never arguments: those are
 #: there for everybody on the machine to read.
@@ -54,3 +64,38 @@ def enter(using: str, identity: Identity) -> None:
         workers.heartbeat(identity.worker_id, using=using)
     finally:
         connections[using].close()
+
+
+def enter_local(
+    session: psycopg.Connection[Any], worker_id: uuid.UUID, spec: Mapping[str, Any]
+) -> None:
+    """Register as one of this project's own, and be READY. Joins the session's transaction."""
+    asked = {"worker": worker_id, "resource": owner_name(), "spec": json.dumps(dict(spec))}
+    row = session.execute(statement("jobs", "register_local"), asked).fetchone()
+    if row is None:
+        # Another has just made the provider: a new statement sees it.
+        row = session.execute(statement("jobs", "register_local"), asked).fetchone()
+    if row is not None and row[0] is not None:
+        _tell(session, worker_id, ProviderEvent.SAVED, workers.local_provider(row[0]), row[0])
+    tell(session, worker_id, WorkerEvent.REGISTERED)
+
+
+def tell(
+    session: psycopg.Connection[Any], worker_id: uuid.UUID, event: WorkerEvent, **facts: str
+) -> None:
+    """Write down what happens to this process, where somebody wants to know. Joins the session's
+    transaction, which makes the change."""
+    payload = {"worker_id": str(worker_id), "name": owner_name(), **facts}
+    _tell(session, worker_id, event, payload, worker_id)
+
+
+def _tell(
+    session: psycopg.Connection[Any],
+    worker_id: uuid.UUID,
+    event: str,
+    payload: Mapping[str, Any],
+    about: uuid.UUID,
+) -> None:
+    if telling.is_told(event):
+        given = audit.Record(payload=payload, about=about)
+        audit.write(session, event, [given], actor=f"worker {worker_id}")

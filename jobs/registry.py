@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -14,10 +15,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from hodei.values import shown
 from jobs.executors import Executor, LooksBeside, SpecInvalid
 
 SETTING = "JOBS_EXECUTORS"
 DEFAULT = {"python": "jobs.executors.python.PythonExecutor"}
+#: Those of this package, whether they are on or not.
+OURS = {**DEFAULT, "command": "jobs.executors.command.CommandExecutor"}
 
 
 @lru_cache(maxsize=1)
@@ -44,10 +48,12 @@ def executor_of(spec: Mapping[str, Any]) -> tuple[str, Executor]:
     known = executors()
     names = [name for name in spec if name in known]
     if len(names) != 1:
-        what = ", ".join(map(repr, spec)) or "nothing"
+        what = ", ".join(map(shown, islice(spec, 5))) or "nothing"
+        off = [f"{name!r}: {path!r}" for name, path in OURS.items() if name in spec]
+        add = f" To run it, add {', '.join(off)} there." if off and not names else ""
         raise SpecInvalid(
             f"spec has {what}; it has one of {', '.join(map(repr, known))}, which is what "
-            f"{SETTING} lists."
+            f"{SETTING} lists.{add}"
         )
     return names[0], known[names[0]]
 
@@ -57,13 +63,21 @@ def check_spec(spec: Mapping[str, Any]) -> None:
     SpecInvalid."""
     name, executor = executor_of(spec)
     executor.validate(spec[name])
-    if isinstance(executor, LooksBeside):
-        executor.validate_beside({key: value for key, value in spec.items() if key != name})
+    looks = _looking_beside().get(name)
+    if looks is not None:
+        looks.validate_beside({key: value for key, value in spec.items() if key != name})
+
+
+@lru_cache(maxsize=1)
+def _looking_beside() -> Mapping[str, LooksBeside]:
+    """Asked once: to compare with a protocol takes as long as the rest of a check."""
+    return {name: one for name, one in executors().items() if isinstance(one, LooksBeside)}
 
 
 def _forget(*, setting: str, **_rest: Any) -> None:
     if setting == SETTING:
         executors.cache_clear()
+        _looking_beside.cache_clear()
 
 
 setting_changed.connect(_forget, dispatch_uid="jobs.registry")

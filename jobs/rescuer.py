@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks, at most and at least; and from one rescue to the next.
+#: Seconds between two looks, at most and at least; and from one rescue to the next. Each look is
+#: sooner than at most by up to the share: workers that began together do not ask together for ever.
 LOOK_SECONDS, SHORTEST_LOOK = 1.5, 0.02
+LOOK_SHARE = 0.1
 RESCUE_SECONDS = 5.0
 #: Seconds until schedules that are due, and were not dealt with, are looked at again.
 TICK_SECONDS = 1.0
@@ -39,6 +41,8 @@ UPTIME_SECONDS = SILENCE_SECONDS
 COMEBACK_SECONDS = 3.0
 #: Workers, and jobs, of one statement.
 MOST = 1_000
+#: Queues that are known at once: of more than that the others are seen when these are empty.
+MOST_QUEUES = 1_000
 
 
 class Seen(NamedTuple):
@@ -87,10 +91,11 @@ class Rescuer:
             self._look_at = now
         if now < self._look_at:
             return
-        row = session.execute(statement("jobs", "look"), {"silence": SILENCE_SECONDS}).fetchone()
+        asked = {"silence": SILENCE_SECONDS, "queues": MOST_QUEUES}
+        row = session.execute(statement("jobs", "look"), asked).fetchone()
         seen = Seen._make(row or (None, None, False, False, []))
         done = False
-        pauses = [LOOK_SECONDS]
+        pauses = [LOOK_SECONDS * self._rng.uniform(1 - LOOK_SHARE, 1)]
         if seen.tick_in is not None:
             done |= seen.tick_in <= 0 and tick(session) > 0
             pauses.append(seen.tick_in if seen.tick_in > 0 else TICK_SECONDS)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from random import Random
 from typing import Any
 
+from hodei import values
 from hodei.backoff import Backoff
+from hodei.values import NotJson
 from jobs.runs import Cancelled, Claimed, Ended, Failed, Outcome, Snoozed, Succeeded, TimedOut
 from jobs.states import FailureKind, JobState
 
 #: Characters that are kept of an error, and of its traceback, of which the end says most.
 LONGEST_ERROR = 8_192
 LONGEST_TRACEBACK = 32_768
+#: Seconds until another run, at most: ten years.
+LONGEST_PAUSE = 10 * 366 * 86_400.0
 #: Bytes of JSON that a result may have.
 LARGEST_RESULT = 1024 * 1024
 
@@ -50,7 +53,7 @@ def end(
         if not retryable or not allow_retry or job.attempts >= job.max_attempts:
             return None
         if failure.retry_in is not None:
-            return max(failure.retry_in, 0.0)
+            return _pause(failure.retry_in)
         return backoff.pause(max(job.attempts, 1), rng)
 
     match outcome:
@@ -62,9 +65,7 @@ def end(
                 return end(job, failure, rng=rng, allow_retry=False)
             return Ended(job.id, job.epoch, JobState.SUCCEEDED, text)
         case Snoozed(seconds):
-            return Ended(
-                job.id, job.epoch, JobState.PENDING, seconds=max(seconds, 0.0), spent=False
-            )
+            return Ended(job.id, job.epoch, JobState.PENDING, seconds=_pause(seconds), spent=False)
         case Cancelled(message, result):
             return Ended(job.id, job.epoch, JobState.CANCELLED, _kept(result), storable(message))
         case TimedOut(message, result, retryable):
@@ -76,9 +77,14 @@ def end(
             return _failed(job, outcome, JobState.FAILED, again_in(outcome))
 
 
+def _pause(seconds: float) -> float:
+    """What an executor says, within what can be stored: what is no number is at once."""
+    return min(max(0.0, seconds), LONGEST_PAUSE)
+
+
 def returned(job: Claimed) -> Ended:
-    """Put back as it was: it has not begun."""
-    return Ended(job.id, job.epoch, JobState.PENDING, seconds=0.0, spent=not job.started)
+    """Put back as it was, and where it was: it has not begun."""
+    return Ended(job.id, job.epoch, JobState.PENDING, spent=not job.started)
 
 
 def result_text(result: Any) -> str | None:
@@ -86,26 +92,14 @@ def result_text(result: Any) -> str | None:
     if result is None:
         return None
     try:
-        text = json.dumps(result, allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"The result cannot be JSON: {error}.") from error
-    if "\\u0000" in text:
-        raise ValueError("The result holds a NUL character, which PostgreSQL cannot store.")
-    size = len(text.encode(errors="surrogatepass"))
-    if size > LARGEST_RESULT:
-        raise ValueError(
-            f"The result has {size:,} bytes as JSON; at most {LARGEST_RESULT:,} are kept."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("The result holds half a surrogate pair.") from error
-    return text
+        return values.json_text(result, LARGEST_RESULT)
+    except NotJson as error:
+        raise ValueError(f"The result {error}") from error
 
 
 def storable(text: str, longest: int = LONGEST_ERROR) -> str:
     """A text as PostgreSQL can store it, and no longer than that."""
-    clean = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    clean = values.storable(text)
     return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
 
 

@@ -66,7 +66,6 @@ class Run:
     backoff: Backoff | None = None
     #: Called when its end was written down, with that and with whether it was still ours.
     told: Callable[[Ended, bool], None] | None = None
-    stopping: threading.Event = field(default_factory=threading.Event)
     #: Whether the lease is gone: whatever comes of the run is not ours to write down.
     lost: bool = False
     #: Whether somebody asked for it to be cancelled.
@@ -74,6 +73,9 @@ class Run:
     _callbacks: list[Callable[[], object]] = field(default_factory=list)
     _mutex: threading.Lock = field(default_factory=threading.Lock)
     _settled: bool = False
+    _stopped: bool = False
+    #: Made for who asks: most runs end before anybody does.
+    _stopping: threading.Event | None = None
 
     @cached_property
     def spec(self) -> Mapping[str, Any]:
@@ -89,10 +91,20 @@ class Run:
     def id(self) -> uuid.UUID:
         return self.job.id
 
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the run is to stop."""
+        with self._mutex:
+            if self._stopping is None:
+                self._stopping = threading.Event()
+                if self._stopped:
+                    self._stopping.set()
+            return self._stopping
+
     def on_stop(self, callback: Callable[[], object]) -> None:
         """Call it when the run is to stop, from another thread; at once if that was before."""
         with self._mutex:
-            if not self.stopping.is_set():
+            if not self._stopped:
                 self._callbacks.append(callback)
                 return
         callback()
@@ -108,9 +120,11 @@ class Run:
         with self._mutex:
             self.cancelled = self.cancelled or cancelled
             self.lost = self.lost or lost
-            if self.stopping.is_set():
+            if self._stopped:
                 return
-            self.stopping.set()
+            self._stopped = True
+            if self._stopping is not None:
+                self._stopping.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             with suppress(Exception):  # one that fails must not keep the others from being called
@@ -200,7 +214,8 @@ class Ended(NamedTuple):
     #: JSON text.
     result: str | None = None
     error: str | None = None
-    #: Until the next run, where the state is PENDING; 0.0 is at once.
+    #: Until the next run, where the state is PENDING; 0.0 is at once. None is a job that has not
+    #: begun, and goes back to where it stood.
     seconds: float | None = None
     #: Whether the attempt counts.
     spent: bool = True

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from hodei.values import shown
 from jobs.states import ProviderStatus
 
 
@@ -83,7 +84,7 @@ def capabilities(given: Mapping[str, Any]) -> Capabilities:
     unknown = [key for key in given if key not in known]
     if unknown:
         raise ValueError(
-            f"capabilities has {unknown[0]!r}; it may have {', '.join(sorted(known))}."
+            f"capabilities has {shown(unknown[0])}; it may have {', '.join(sorted(known))}."
         )
     for key in ("cpu", "memory", "gpu"):
         value = given.get(key, 0)
@@ -93,11 +94,12 @@ def capabilities(given: Mapping[str, Any]) -> Capabilities:
             continue
         if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < 2**31:
             raise ValueError(
-                f"capabilities[{key!r}] is {value!r}; it is a {'whole ' * whole}number, 0 or more."
+                f"capabilities[{key!r}] is {shown(value)}; it is a {'whole ' * whole}number, 0 or "
+                "more."
             )
     region = given.get("region")
     if region is not None and (not isinstance(region, str) or not region):
-        raise ValueError(f"capabilities['region'] is {region!r}; it is a text.")
+        raise ValueError(f"capabilities['region'] is {shown(region)}; it is a text.")
     return Capabilities(**given)
 
 

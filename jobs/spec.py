@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from hodei import values
+from hodei.values import FIRST_YEAR, LAST_YEAR, NotJson, shown
 
 LARGEST_SPEC = 1024 * 1024
 LARGEST_METADATA = 256 * 1024
@@ -16,8 +18,6 @@ MOST_ATTEMPTS = 1_000
 LONGEST_TIMEOUT = timedelta(days=30)
 #: The columns' lengths.
 LONGEST = {"name": 255, "queue": 64, "correlation_id": 255, "idempotency_key": 255}
-#: Years that every consumer of a timestamp can hold.
-FIRST_YEAR, LAST_YEAR = 1970, 9000
 
 _TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -59,41 +59,40 @@ def check(job: NewJob) -> dict[str, Any]:
         "spec": json_text("spec", job.spec, LARGEST_SPEC),
         "name": _text("name", job.name, least=0),
         "queue": _text("queue", job.queue),
-        "priority": _number("priority", job.priority, LOWEST_PRIORITY, HIGHEST_PRIORITY),
+        "priority": checked_priority(job.priority),
         "run_after": _instant("run_after", job.run_after),
         "timeout": _duration(job.timeout),
         "max_attempts": _number("max_attempts", job.max_attempts, 1, MOST_ATTEMPTS),
         "correlation_id": _optional("correlation_id", job.correlation_id),
         "idempotency_key": _optional("idempotency_key", job.idempotency_key),
         "trace_parent": _trace_parent(job.trace_parent),
-        "metadata": json_text("metadata", job.metadata or {}, LARGEST_METADATA),
-        "orchestrated": bool(job.orchestrated),
+        "metadata": "{}"
+        if job.metadata is None
+        else json_text("metadata", job.metadata, LARGEST_METADATA),
+        "orchestrated": _flag("orchestrated", job.orchestrated),
     }
+
+
+def checked_priority(value: object) -> int:
+    """Raises JobInvalid."""
+    return _number("priority", value, LOWEST_PRIORITY, HIGHEST_PRIORITY)
 
 
 def json_text(field: str, value: object, largest: int) -> str:
     """A dict as JSON that PostgreSQL can store, of at most so many bytes. Raises JobInvalid."""
     if not isinstance(value, Mapping):
-        raise JobInvalid(f"{field} is {_shown(value)}; it is a dict.")
+        raise JobInvalid(f"{field} is {shown(value)}; it is a dict.")
     try:
-        text = json.dumps(dict(value), allow_nan=False, ensure_ascii=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise JobInvalid(f"{field} cannot be JSON: {words}.") from error
-    storable(field, text)
-    if "\\u0000" in text and "\0" in "".join(_texts(value)):
-        raise JobInvalid(f"{field} holds a NUL character, which PostgreSQL cannot store.")
-    size = len(text.encode())
-    if size > largest:
-        raise JobInvalid(f"{field} has {size:,} bytes as JSON; at most {largest:,} are allowed.")
-    return text
+        return values.json_text(dict(value), largest)
+    except NotJson as error:
+        raise JobInvalid(f"{field} {error}") from error
 
 
 def _text(field: str, value: object, *, least: int = 1) -> str:
     longest = LONGEST[field]
     if not isinstance(value, str) or not least <= len(value) <= longest:
         raise JobInvalid(
-            f"{field} is {_shown(value)}; it is a text of {least} to {longest} characters."
+            f"{field} is {shown(value)}; it is a text of {least} to {longest} characters."
         )
     storable(field, value)
     return value
@@ -105,21 +104,20 @@ def _optional(field: str, value: object) -> str | None:
 
 def storable(field: str, text: str) -> None:
     """Raise JobInvalid for what is no text to PostgreSQL."""
-    if "\0" in text:
-        raise JobInvalid(f"{field} holds a NUL character, which PostgreSQL cannot store.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise JobInvalid(
-            f"{field} holds half a surrogate pair ({text[error.start]!r}), which is no character."
-        ) from error
+    wrong = values.unstorable(text)
+    if wrong is not None:
+        raise JobInvalid(f"{field} {wrong}.")
+
+
+def _flag(field: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise JobInvalid(f"{field} is {shown(value)}; it is true or false.")
+    return value
 
 
 def _number(field: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise JobInvalid(
-            f"{field} is {_shown(value)}; it is a whole number from {least} to {most}."
-        )
+        raise JobInvalid(f"{field} is {shown(value)}; it is a whole number from {least} to {most}.")
     return value
 
 
@@ -127,7 +125,7 @@ def _instant(field: str, value: object) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, datetime) or value.utcoffset() is None:
-        raise JobInvalid(f"{field} is {_shown(value)}; it is a datetime with a time zone.")
+        raise JobInvalid(f"{field} is {shown(value)}; it is a datetime with a time zone.")
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
         raise JobInvalid(
             f"{field} is {value.isoformat()}; it is between the years {FIRST_YEAR} and {LAST_YEAR}."
@@ -140,7 +138,7 @@ def _duration(value: object) -> timedelta | None:
         return None
     if not isinstance(value, timedelta) or not timedelta() < value <= LONGEST_TIMEOUT:
         raise JobInvalid(
-            f"timeout is {_shown(value)}; it is a timedelta, more than 0 and at most "
+            f"timeout is {shown(value)}; it is a timedelta, more than 0 and at most "
             f"{LONGEST_TIMEOUT.days} days."
         )
     return value
@@ -150,20 +148,5 @@ def _trace_parent(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not _TRACE_PARENT.fullmatch(value):
-        raise JobInvalid(f"trace_parent is {_shown(value)}; it is a W3C traceparent of version 00.")
+        raise JobInvalid(f"trace_parent is {shown(value)}; it is a W3C traceparent of version 00.")
     return value
-
-
-def _texts(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        return [text for pair in value.items() for part in pair for text in _texts(part)]
-    if isinstance(value, list | tuple):
-        return [text for part in value for text in _texts(part)]
-    return []
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

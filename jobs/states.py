@@ -34,6 +34,7 @@ JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
         {
             JobState.ASSIGNED,
             JobState.SCHEDULED,
+            JobState.RUNNING,  # claimed and begun, in one statement
             JobState.FAILED,
             JobState.CANCELLED,
             JobState.TIMEOUT,
@@ -79,6 +80,17 @@ JOB_TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.MANUAL_INTERVENTION_REQUIRED: frozenset(
         {JobState.PENDING, JobState.FAILED, JobState.CANCELLED}
     ),
+}
+
+
+#: From which states each decision about a job is possible; ``jobs.services.lifecycle`` has them.
+JOB_DECISIONS: Mapping[str, frozenset[JobState]] = {
+    "cancel": frozenset(JobState) - JOB_FINAL,
+    "retry": frozenset({JobState.FAILED, JobState.TIMEOUT}),
+    "hold": frozenset({JobState.PENDING, JobState.ASSIGNED, JobState.SCHEDULED}),
+    "release": frozenset({JobState.MANUAL_INTERVENTION_REQUIRED, JobState.CREATED}),
+    "set_priority": frozenset({JobState.PENDING, JobState.MANUAL_INTERVENTION_REQUIRED}),
+    "delete": frozenset(JobState) - {JobState.ASSIGNED, JobState.SCHEDULED, JobState.RUNNING},
 }
 
 

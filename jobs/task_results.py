@@ -24,6 +24,7 @@ from hodei.compat import (
     TaskResultStatus,
 )
 from hodei.sql import statement
+from hodei.values import identifier, shown
 from jobs import exceptions
 from jobs.callables import TaskNotFound, callee
 from jobs.executors import SpecInvalid
@@ -66,13 +67,21 @@ class _Row(NamedTuple):
     failed: str
 
 
-def of_new(task: AnyTask, job_id: uuid.UUID | None, args: Any, kwargs: Any, backend: str) -> Result:
-    """Of a job that was enqueued now. Raises TypeError for arguments that JSON cannot hold."""
+def of_new(
+    task: AnyTask,
+    job_id: uuid.UUID | None,
+    args: Any,
+    kwargs: Any,
+    backend: str,
+    *,
+    enqueued_at: datetime,
+) -> Result:
+    """Of a job that was enqueued then. Raises TypeError for arguments that JSON cannot hold."""
     return TaskResult(
         task=task,
         id=str(job_id),
         status=TaskResultStatus.READY,
-        enqueued_at=timezone.now(),
+        enqueued_at=enqueued_at,
         started_at=None,
         finished_at=None,
         last_attempted_at=None,
@@ -92,10 +101,9 @@ def read(job_id: str) -> Result:
     """
     from jobs.models import Job  # noqa: PLC0415  (tasks are imported before models are)
 
-    try:
-        found = uuid.UUID(job_id)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise TaskResultDoesNotExist(job_id) from error
+    found = identifier(job_id)
+    if found is None:
+        raise TaskResultDoesNotExist(shown(job_id))
     # What was enqueued a moment ago need not have reached a replica.
     with connections[router.db_for_write(Job)].cursor() as cursor:
         cursor.execute(statement("jobs", "result"), {"id": found})
@@ -138,11 +146,11 @@ def _of_first(run: Run, status: TaskResultStatus) -> Result:
         spec.get("args", []),
         spec.get("kwargs", {}),
         spec.get("backend", ""),
+        enqueued_at=job.created_at,
     )
     _set(
         found,
         status=status,
-        enqueued_at=job.created_at,
         started_at=job.started_at,
         last_attempted_at=job.started_at,
     )
@@ -163,12 +171,12 @@ def _of_row(job_id: uuid.UUID, row: Sequence[Any]) -> Result:
         spec.get("args", []),
         spec.get("kwargs", {}),
         spec.get("backend", ""),
+        enqueued_at=job.created_at,
     )
     begins = [datetime.fromisoformat(one["started_at"]) for one in attempts if one["started_at"]]
     _set(
         found,
         status=STATUSES[state],
-        enqueued_at=job.created_at,
         started_at=min([*begins, job.started_at]) if job.started_at else None,
         last_attempted_at=job.started_at,
         finished_at=job.completed_at if state in JOB_FINAL else None,

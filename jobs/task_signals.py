@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from hodei.compat import HAS_TASKS, TASKS_LOGGER
+from jobs.connections import tidy_all
 from jobs.states import JOB_FINAL, JobState
 
 if TYPE_CHECKING:
@@ -98,12 +99,9 @@ class Teller:
             self._queue.put((telling, ended))
 
     def _run(self) -> None:
-        from jobs.executors.python import tidy  # noqa: PLC0415
-
         while (one := self._queue.get()) is not None:
             _tell_finished(*one)
-            for connection in connections.all(initialized_only=True):
-                tidy(connection)
+            tidy_all()
         connections.close_all()
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 
 from hodei.compat import HAS_TASKS, TASKS_MISSING, Task
+from hodei.values import shown
 from jobs.callables import PROCESS, THREAD
 from jobs.context import JobContext
 from jobs.exceptions import DoNotRetry, LeaseLost, Retry, Snooze
@@ -93,7 +94,9 @@ class JobTask(AnyTask):
                 f"({type(error).__name__}: {error})."
             ) from error
         if not isinstance(key, str) or not key:
-            raise InvalidTask(f"unique_key of {self.module_path} gave {key!r}; it gives a text.")
+            raise InvalidTask(
+                f"unique_key of {self.module_path} gave {shown(key)}; it gives a text."
+            )
         # Keys are unique among all jobs: those of two tasks must not meet.
         return f"{self.module_path} {key}"
 
@@ -153,7 +156,8 @@ def check_fields(given: JobTask) -> None:
         raise _wrong("unique_key", given.unique_key, "a format string or a function")
     if given.retry_on is not None and not _are_exceptions(given.retry_on):
         raise _wrong("retry_on", given.retry_on, "a tuple of exception classes")
-    if given.isolation not in {THREAD, PROCESS}:
+    isolation: object = given.isolation
+    if not isinstance(isolation, str) or isolation not in {THREAD, PROCESS}:
         raise _wrong("isolation", given.isolation, f"{THREAD!r} or {PROCESS!r}")
 
 
@@ -189,4 +193,4 @@ def _are_exceptions(given: object) -> bool:
 
 
 def _wrong(field: str, value: object, words: str) -> Exception:
-    return InvalidTask(f"{field} is {value!r}; it is {words}.")
+    return InvalidTask(f"{field} is {shown(value)}; it is {words}.")

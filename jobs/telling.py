@@ -40,6 +40,7 @@ TELLS: dict[str, frozenset[str]] = {
             *(JobEvent.RETURNED, JobEvent.RETRY_SCHEDULED),
         }
     ),
+    "leave_assigned": frozenset({JobEvent.RETURNED}),
     "rescue": frozenset({JobEvent.RESCUED, JobEvent.FAILED, JobEvent.CANCELLED}),
 }
 #: What a batch of runs can tell of that none of them ended badly.

@@ -149,7 +149,9 @@ def _claim(
     if later:
         session.execute("UPDATE job_queue_deferred SET run_after = clock_timestamp()")
     leases.promote(session)
-    wanted = queues or [row[0] for row in session.execute(statement("jobs", "queues")).fetchall()]
+    wanted = queues or [
+        row[0] for row in session.execute(statement("jobs", "queues"), {"most": None}).fetchall()
+    ]
     jobs = leases.claim(session, worker, wanted, 1, starting=1) if wanted else []
     return jobs[0] if jobs else None
 
@@ -208,7 +210,8 @@ class _OnDjangosConnection:
     def __init__(self, using: str) -> None:
         self._using = using
 
-    def execute(self, sql: str, parameters: Any = None) -> Any:
+    def execute(self, sql: str, parameters: Any = None, *, binary: bool = False) -> Any:
+        """The rows are the same in either format; Django's cursors know of one."""
         cursor = connections[self._using].cursor()
         cursor.execute(sql, parameters)
         return cursor

@@ -24,7 +24,6 @@ from jobs.services.queue import checked
 from jobs.services.schedules import job_of
 from jobs.spec import JobInvalid
 from jobs.states import Missed, Overlap
-from jobs.wakeup import WAKE
 
 if TYPE_CHECKING:
     import psycopg
@@ -39,15 +38,22 @@ MOST = 100
 
 def tick(session: psycopg.Connection[Any]) -> int:
     """Deal with what is due now, unless another does at this moment; returns how many jobs were
-    enqueued. One transaction."""
+    enqueued. A transaction for each schedule: none holds the jobs of two, for which somebody who
+    finishes both could wait crosswise."""
     enqueued = 0
-    with session.transaction():
-        row = session.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [TICK]).fetchone()
-        if row is None or not row[0]:
-            return 0
-        due = session.execute(statement("jobs", "due_schedules"), {"number": MOST}).fetchall()
-        for schedule in due:
-            enqueued += _run(session, schedule)
+    seen: list[int] = []
+    while len(seen) < MOST:
+        with session.transaction():
+            row = session.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [TICK]).fetchone()
+            if row is None or not row[0]:
+                break
+            due = session.execute(
+                statement("jobs", "due_schedules"), {"number": 1, "seen": seen}
+            ).fetchone()
+            if due is None:
+                break
+            seen.append(due[0])
+            enqueued += _run(session, due)
     return enqueued
 
 
@@ -69,7 +75,7 @@ def _run(session: psycopg.Connection[Any], schedule: tuple[Any, ...]) -> int:
             (instant, checked(job_of(name, json.loads(spec), json.loads(options), instant)))
             for instant in due.run
         ]
-    except (CronInvalid, JobInvalid, TypeError, ValueError) as error:
+    except (CronInvalid, JobInvalid, TypeError, ValueError, OverflowError) as error:
         # What is wrong with one must not keep the others from their times.
         logger.error("schedule cannot run and was disabled name=%s error=%s", name, error)  # noqa: TRY400
         session.execute("UPDATE job_schedules SET enabled = false WHERE id = %s", [key])
@@ -120,8 +126,9 @@ def _enqueue(
             logger.info("schedule skips a time, its last job has not ended name=%s", name)
             return None, False
         _replace(session, name, last_job)
-    row = session.execute(telling.text("enqueue"), {"id": uuid7(), **columns, **WAKE}).fetchone()
-    return (row[0], row[1]) if row else (None, False)
+    given = {"id": uuid7(), **columns}
+    ((found, is_new, _),) = session.execute(telling.text("enqueue"), given).fetchall()
+    return found, is_new
 
 
 def _is_open(session: psycopg.Connection[Any], job: uuid.UUID) -> bool:
@@ -141,7 +148,7 @@ def _replace(session: psycopg.Connection[Any], name: str, job: uuid.UUID) -> Non
     session.execute("SELECT 1 FROM job_leases WHERE job_id = %s FOR UPDATE", [job])
     session.execute(
         "DELETE FROM job_leases AS l USING jobs AS j "
-        "WHERE l.job_id = %s AND j.id = l.job_id AND j.state = 'ASSIGNED'",
+        "WHERE l.job_id = %s AND j.id = l.job_id AND j.state IN ('ASSIGNED', 'SCHEDULED')",
         [job],
     )
     cancelled = session.execute(
@@ -150,15 +157,21 @@ def _replace(session: psycopg.Connection[Any], name: str, job: uuid.UUID) -> Non
         "('CREATED', 'PENDING', 'ASSIGNED', 'SCHEDULED', 'MANUAL_INTERVENTION_REQUIRED')",
         [f"Replaced by the next job of schedule {name}", job],
     ).rowcount
-    if not cancelled:
-        session.execute(
-            "UPDATE job_leases SET cancel_requested_at = coalesce(cancel_requested_at, "
-            "clock_timestamp()) WHERE job_id = %s",
-            [job],
-        )
+    if cancelled:
+        session.execute(statement("jobs", "leave_new_place"), {"job": job})
+    elif not session.execute(
+        "UPDATE job_leases SET cancel_requested_at = coalesce(cancel_requested_at, "
+        "clock_timestamp()) WHERE job_id = %s "
+        "AND EXISTS (SELECT FROM jobs WHERE id = %s AND state = 'RUNNING')",
+        [job, job],
+    ).rowcount:
+        # It has ended meanwhile.
+        return
+    correlation = session.execute("SELECT correlation_id FROM jobs WHERE id = %s", [job]).fetchone()
     event = JobEvent.CANCELLED if cancelled else "JobCancelRequested"
     payload = {"job_id": str(job), "schedule": name, "reason": "replaced"}
-    audit.write(session, event, [audit.Record(payload=payload, about=job)])
+    given = audit.Record(payload=payload, correlation_id=correlation and correlation[0], about=job)
+    audit.write(session, event, [given])
 
 
 def _record(session: psycopg.Connection[Any], event: str, payload: dict[str, Any]) -> None:

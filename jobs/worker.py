@@ -13,8 +13,8 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connections
 
-from hodei.polling import Bell, Pace
-from hodei.sessions import connect, is_pooled, owner_name
+from hodei.polling import MOMENT, Bell, Pace
+from hodei.sessions import connect, is_pooled
 from hodei.sql import statement
-from jobs import assignments, leases, registration, retry, telling
+from jobs import assignments, leases, registration, retry
 from jobs.deadlines import Deadlines
-from jobs.events import WorkerEvent
 from jobs.executors import SpecInvalid
+from jobs.failures import log_failure
 from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
+from jobs.presence import Presence
 from jobs.registry import executor_of, executors
-from jobs.rescuer import Rescuer
+from jobs.rescuer import MOST_QUEUES, Rescuer
 from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run, failure_of
-from jobs.services import audit
 from jobs.states import FailureKind
 from jobs.wakeup import CHANNEL, GATE
 
@@ -51,6 +51,9 @@ SHORTEST_POLL, LONGEST_POLL = 0.02, 1.5
 WHOLE_QUEUE_SECONDS = 1.0
 #: Seconds after which a sleeper tries again to close the gates that another sleeper has closed.
 GATES_SECONDS = 5.0
+#: Queues whose gates it closes: of others it hears when it looks again. Each takes a place in the
+#: server's table of locks.
+MOST_GATES = 64
 #: Share of a lease that a job may wait in a worker without having begun.
 STALE_SHARE = 0.5
 
@@ -64,6 +67,8 @@ class WorkerOptions:
     queues: tuple[str, ...] = ()
     #: Runs at once.
     concurrency: int = 10
+    #: Jobs of one claim, at most.
+    batch: int = MOST_CLAIMED
     #: End when there is nothing to claim, and nothing runs.
     drain: bool = False
     #: End after so many runs; None is no limit.
@@ -85,6 +90,11 @@ class Worker:
         #: Runs that have ended.
         self.runs = 0
         self._began = 0
+        self._presence = Presence(
+            options.using,
+            self.id,
+            {"queues": list(options.queues), "concurrency": options.concurrency},
+        )
         self._held = Held(options.concurrency)
         self._rng = Random()  # noqa: S311  (to spread load, not to hide anything)
         self._pace = Pace(shortest=SHORTEST_POLL, longest=options.longest_poll)
@@ -114,7 +124,7 @@ class Worker:
         """Work until ``stop`` is set. A database that goes away is waited for; the first connection
         is not, and its error passes, as does a refusal of the register."""
         # Before anything else: whoever is refused must not end the worker that has this identity.
-        self._register()
+        self._presence.enter(self.options.identity)
         for executor in executors().values():
             executor.open(self.options.concurrency)
         slots = [
@@ -136,41 +146,8 @@ class Worker:
         for run in self._held.running():
             run.stop(lost=True)
 
-    def _register(self) -> None:
-        if self.options.identity is not None:
-            registration.enter(self.options.using, self.options.identity)
-            return
-        with (
-            closing(connect(self.options.using, "hodei jobs worker")) as session,
-            session.transaction(),
-        ):
-            self._insert_worker(session)
-            self._tell(session, WorkerEvent.REGISTERED)
-
-    def _insert_worker(self, session: psycopg.Connection[Any]) -> None:
-        import json  # noqa: PLC0415
-
-        session.execute(
-            statement("jobs", "register_local"),
-            {
-                "worker": self.id,
-                "resource": owner_name(),
-                "spec": json.dumps(
-                    {"queues": list(self.options.queues), "concurrency": self.options.concurrency}
-                ),
-            },
-        )
-
     def _end(self, slots: Sequence[threading.Thread]) -> None:
-        from psycopg import Error  # noqa: PLC0415
-
-        with (
-            suppress(Error),
-            closing(connect(self.options.using, "hodei jobs worker")) as session,
-            session.transaction(),
-        ):
-            if assignments.begin_leaving(session, self.id):
-                self._tell(session, WorkerEvent.STATE_CHANGED, state="DRAINING")
+        self._presence.begin_leaving()
         for job in self._held.close():
             self._finisher.add(retry.returned(job))
         self._join(slots)
@@ -178,25 +155,7 @@ class Worker:
         self._finisher.stop()
         for executor in executors().values():
             executor.close()
-        with (
-            suppress(Error),
-            closing(connect(self.options.using, "hodei jobs worker")) as session,
-            session.transaction(),
-        ):
-            ended = session.execute(
-                "UPDATE workers SET state = 'TERMINATED', current_job_id = NULL, "
-                "updated_at = clock_timestamp() WHERE id = %s AND state <> 'TERMINATED'",
-                [self.id],
-            ).rowcount
-            if ended:
-                self._tell(session, WorkerEvent.TERMINATED)
-            assignments.leave(session, self.id)
-
-    def _tell(self, session: psycopg.Connection[Any], event: WorkerEvent, **facts: str) -> None:
-        if telling.is_told(event):
-            payload = {"worker_id": str(self.id), "name": owner_name(), **facts}
-            actor = f"worker {self.id}"
-            audit.write(session, event, [audit.Record(payload=payload, about=self.id)], actor=actor)
+        self._presence.leave()
 
     def _join(self, slots: Sequence[threading.Thread]) -> None:
         """Wait for what runs, but not for what was given up: that may never end."""
@@ -249,20 +208,19 @@ class Worker:
                 self._pace.found()
                 bell.open_gates()
                 self._gates_at = 0.0
-                self._held.room.clear() if not self._held.wanted() else None
+                if not self._held.wanted():
+                    self._held.room.clear()
                 self._held.room.wait(0.05)
             elif quiet and self._is_done():
                 return
             elif len(self._held) or not quiet:
-                # Something runs: a slot that becomes free is as good a reason to look as a ring.
-                self._held.room.clear()
-                self._held.room.wait(self._pace.nothing())
+                self._wait_beside_runs(session, bell)
             else:
-                self._rest(session, bell)
+                self._rest(session, bell, self._pause(), self.stop.is_set)
 
     def _claim(self, session: psycopg.Connection[Any]) -> int:
         self._empty = False
-        wanted = min(self._held.wanted(), MOST_CLAIMED)
+        wanted = min(self._held.wanted(), self.options.batch)
         if self.options.max_jobs is not None:
             wanted = min(wanted, self.options.max_jobs - self._began)
         if wanted <= 0 or not self._finisher.keeps_up.is_set():
@@ -306,9 +264,11 @@ class Worker:
         found = self._rescuer.take_queues()
         if self.options.queues:
             given = self.options.queues
-            return given if found is None else tuple(name for name in given if name in found)
+            if found is None or len(found) == MOST_QUEUES:
+                return given
+            return tuple(name for name in given if name in found)
         if found is None:
-            rows = session.execute(statement("jobs", "queues")).fetchall()
+            rows = session.execute(statement("jobs", "queues"), {"most": MOST_QUEUES}).fetchall()
             found = tuple(row[0] for row in rows)
         return found
 
@@ -330,13 +290,40 @@ class Worker:
         # With no slot left nothing is known of the queue, and nothing can be done about it.
         return self.options.drain and (self._empty or self._held.is_stuck())
 
-    def _rest(self, session: psycopg.Connection[Any], bell: Bell) -> None:
-        """Nothing to do: sleep until somebody rings, or it is time to look again."""
-        if self._close_gates(session, bell) and self._claim(session):
-            self._pace.found()
-            bell.open_gates()
+    def _pause(self) -> float:
+        """How long to wait now, having found nothing."""
+        return min(self._pace.nothing(), self._rescuer.until_due())
+
+    def _wait_beside_runs(self, session: psycopg.Connection[Any], bell: Bell) -> None:
+        """Something runs: a slot that becomes free is as good a reason to look as a ring."""
+        room, pause = self._held.room, self._pause()
+        room.clear()
+        ends = self.options.drain or self.options.max_jobs is not None
+        # Soon after there was work there may be more: who sleeps has everybody ring.
+        if pause >= MOMENT and bell.listens and not ends and self._held.wanted():
+            self._rest(session, bell, pause, lambda: room.is_set() or self.stop.is_set())
             return
-        if bell.wait(min(self._pace.nothing(), self._rescuer.until_due())):
+        end = time.monotonic() + pause
+        while not self.stop.is_set() and (left := end - time.monotonic()) > 0:
+            if room.wait(min(left, MOMENT)):
+                return
+
+    def _rest(
+        self,
+        session: psycopg.Connection[Any],
+        bell: Bell,
+        seconds: float,
+        until: Callable[[], bool],
+    ) -> None:
+        """Nothing to do: sleep until somebody rings, or it is time to look again."""
+        if self._close_gates(session, bell):
+            # Whoever came just before them found the gates open, and rang nobody.
+            self._assignments.hurry()
+            if self._claim(session):
+                self._pace.found()
+                bell.open_gates()
+            return
+        if bell.wait(seconds, until=until):
             self._marks.clear()
             self._assignments.hurry()
             # Who has closed them may be the one that works now.
@@ -346,6 +333,7 @@ class Worker:
         now = time.monotonic()
         names = self.options.queues or ("default", *self._queues)
         new = [name for name in names if name not in self._gates]
+        new = new[: MOST_GATES - len(self._gates)]
         if not bell.listens or (now < self._gates_at and not new):
             return False
         self._gates_at = now + GATES_SECONDS
@@ -398,4 +386,5 @@ class Worker:
         backoff = run.backoff or retry.DEFAULT_BACKOFF
         ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
         self._finisher.add(ended, run.told and partial(run.told, ended))
+        log_failure(run, ended)
         return True

@@ -34,12 +34,12 @@ class Breaker:
         """Whether only one event may be sent, to see."""
         return self.state is BreakerState.OPEN
 
-    def down(self, now: float, error: str, retry_after: float | None = None) -> None:
+    def down(self, now: float, error: str, retry_after: float = 0.0) -> None:
         self.failures += 1
         self.state = BreakerState.OPEN
         self.error = error
         pause = PAUSES.pause(self.failures, self.rng)
-        self.until = now + max(pause, retry_after or 0.0)
+        self.until = now + max(pause, retry_after)
 
     def up(self) -> None:
         self.failures = 0

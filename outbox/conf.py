@@ -21,6 +21,7 @@ HODEI_OUTBOX = {
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -52,6 +53,10 @@ _KEYS = {
     "MAX_PAYLOAD_BYTES": int,
     "RETENTION": dict,
 }
+#: What may stand before the aggregate type in the attribute ``source`` of the envelope.
+_SOURCE = re.compile(r"(?:[\w.~!$&'()*+,;=:@/\[\]-]|%[0-9A-Fa-f]{2})*", re.ASCII)
+#: And before the event type in ``type``.
+_NAMESPACE = re.compile(r"[\w-]+(?:\.[\w-]+)*", re.ASCII)
 _DESTINATION_KEYS = {"PUBLISHER": str, "OPTIONS": dict, "MAX_ATTEMPTS": int, "ON_DEATH": str}
 
 
@@ -141,11 +146,25 @@ def read(given: object) -> OutboxSettings:
         destinations=destinations,
         routes=dict(routes),
         aggregate_types=frozenset(types),
-        source=given.get("SOURCE", "/hodei").rstrip("/"),
-        namespace=given.get("NAMESPACE", "hodei"),
+        source=_source(given.get("SOURCE", "/hodei")),
+        namespace=_namespace(given.get("NAMESPACE", "hodei")),
         max_payload_bytes=largest,
         retention=_retention(given.get("RETENTION", {})),
     )
+
+
+def _source(given: str) -> str:
+    if not _SOURCE.fullmatch(given):
+        allowed = "a URI reference without a query, like '/shop' or 'https://shop.example'"
+        raise _wrong(f"{SETTING}['SOURCE']", given, allowed)
+    return given.rstrip("/")
+
+
+def _namespace(given: str) -> str:
+    if not _NAMESPACE.fullmatch(given):
+        allowed = "letters, digits, '_', '-' and dots between them, like 'example.shop'"
+        raise _wrong(f"{SETTING}['NAMESPACE']", given, allowed)
+    return given
 
 
 def _retention(given: Mapping[Any, Any]) -> Retention:

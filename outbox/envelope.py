@@ -2,12 +2,13 @@
 
 Specification: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md with the
 extensions partitioning, sequence and distributed tracing. Names of attributes are lower case
-letters and digits alone.
+letters and digits alone, and their values have no character that the specification does not allow.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,11 @@ _FROM_METADATA = {
     "tracestate": "tracestate",
 }
 
+#: The last two of each plane of Unicode are no characters at all.
+_LAST = "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000))
+#: Nor are some others; and control characters mean nothing that all agree on.
+_NOT_ALLOWED = re.compile(f"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef{_LAST}]")
+
 #: Made once: json.dumps would make an encoder for every event.
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -39,8 +45,8 @@ def attributes(event: Event, *, source: str, namespace: str) -> dict[str, str]:
         "specversion": "1.0",
         "id": str(event.id),
         "source": _source(source, event.aggregate_type),
-        "type": f"{namespace}.{event.event_type}.v{event.version}",
-        "subject": event.subject,
+        "type": f"{namespace}.{_allowed(event.event_type)}.v{event.version}",
+        "subject": _allowed(event.subject),
         "time": event.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
         "datacontenttype": DATA_CONTENT_TYPE,
         "partitionkey": str(event.aggregate_id),
@@ -48,7 +54,7 @@ def attributes(event: Event, *, source: str, namespace: str) -> dict[str, str]:
         "sequence": f"{event.seq:020d}",
     }
     if event.idempotency_key is not None:
-        found["idempotencykey"] = event.idempotency_key
+        found["idempotencykey"] = _allowed(event.idempotency_key)
     if event.metadata:
         for name, attribute in _FROM_METADATA.items():
             value = event.metadata.get(name)
@@ -70,4 +76,9 @@ def _source(source: str, aggregate_type: str) -> str:
 
 def _one_line(value: Any) -> str:
     # An attribute may become a header, and a header has one line.
-    return " ".join(str(value).split())
+    return _allowed(" ".join(str(value).split()))
+
+
+def _allowed(text: str) -> str:
+    """With a space for each character that no attribute may have."""
+    return text if text.isprintable() else _NOT_ALLOWED.sub(" ", text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from hodei import values
+from hodei.values import NotJson, TooLarge, shown
 from outbox.keys import Aggregate
 
 LONGEST_EVENT_TYPE = 50
@@ -18,10 +19,6 @@ LONGEST_AGGREGATE_TYPE = 20
 LONGEST_IDEMPOTENCY_KEY = 100
 #: PostgreSQL's integer.
 LARGEST_VERSION = 2**31 - 1
-#: Deeper than this the parsers of consumers may give up, PostgreSQL's own among them.
-DEEPEST = 100
-# Made once: json.dumps makes one for each call that wants anything special.
-_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 class EventInvalid(ValueError):  # noqa: N818  (it reads as the fact it states)
@@ -78,10 +75,11 @@ class Event:
 def check_name(what: str, text: object, longest: int) -> str:
     """Return a text that can be stored in a column of that length. Raises EventInvalid."""
     if not isinstance(text, str) or not text.strip():
-        raise EventInvalid(f"{what} is {text!r}; it is a text of 1 to {longest} characters.")
+        raise EventInvalid(f"{what} is {shown(text)}; it is a text of 1 to {longest} characters.")
     if len(text) > longest:
         raise EventInvalid(
-            f"{what} has {len(text)} characters ({text[:60]!r}...); at most {longest} are allowed."
+            f"{what} has {len(text)} characters ({shown(text[:60])}...); at most {longest} are "
+            "allowed."
         )
     _check_text(what, text)
     return text
@@ -91,93 +89,22 @@ def check_version(version: object) -> int:
     """Return the version of a payload's shape. Raises EventInvalid."""
     allowed = isinstance(version, int) and not isinstance(version, bool)
     if not allowed or not 1 <= version <= LARGEST_VERSION:  # type: ignore[operator]
-        raise EventInvalid(f"version is {version!r}; it is a whole number, 1 or more.")
+        raise EventInvalid(f"version is {shown(version)}; it is a whole number, 1 or more.")
     return version  # type: ignore[return-value]
 
 
 def json_text(what: str, value: object, longest_bytes: int) -> str:
     """Return ``value`` as JSON that PostgreSQL and every consumer can read. Raises EventInvalid."""
     try:
-        text = _ENCODER.encode(value)
-    except ValueError as error:
-        raise EventInvalid(f"{what} cannot be JSON: {_reason(value, str(error))}.") from error
-    except (TypeError, RecursionError) as error:
-        words = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return values.json_text(value, longest_bytes)
+    except NotJson as error:
+        elsewhere = " Store what is large elsewhere, and publish where it is."
         raise EventInvalid(
-            f"{what} cannot be JSON: {words}. Give dicts, lists, texts, numbers, booleans and None."
+            f"{what} {error}{elsewhere if isinstance(error, TooLarge) else ''}"
         ) from error
-    _check_text(what, text)
-    if "\\u0000" in text and _has_nul(value):
-        raise EventInvalid(f"{what} holds a NUL character, which PostgreSQL cannot store.")
-    size = len(text.encode())
-    if size > longest_bytes:
-        raise EventInvalid(
-            f"{what} has {size:,} bytes as JSON; at most {longest_bytes:,} are allowed. Store what "
-            "is large elsewhere, and publish where it is."
-        )
-    if _depth(text) > DEEPEST:
-        raise EventInvalid(f"{what} is nested more than {DEEPEST} levels deep.")
-    return text
 
 
 def _check_text(what: str, text: str) -> None:
-    if "\0" in text:
-        raise EventInvalid(f"{what} holds a NUL character, which PostgreSQL cannot store.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise EventInvalid(
-            f"{what} holds half a surrogate pair ({text[error.start]!r}), which is no character."
-        ) from error
-
-
-def _reason(value: object, words: str) -> str:
-    number = _not_a_number(value)
-    if number is not None:
-        return f"it holds {number}, which JSON does not know"
-    return words
-
-
-def _not_a_number(value: object) -> float | None:
-    if isinstance(value, float):
-        return None if math.isfinite(value) else value
-    if isinstance(value, Mapping):
-        parts: Any = value.values()
-    elif isinstance(value, list | tuple):
-        parts = value
-    else:
-        return None
-    return next((found for part in parts if (found := _not_a_number(part)) is not None), None)
-
-
-def _has_nul(value: object) -> bool:
-    # A text may hold a backslash, a "u" and zeros, which is none.
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_has_nul(key) or _has_nul(part) for key, part in value.items())
-    return isinstance(value, list | tuple) and any(map(_has_nul, value))
-
-
-def _depth(text: str) -> int:
-    """How deeply a JSON text is nested, looking at its brackets alone."""
-    deepest = depth = 0
-    inside = escaped = False
-    if text.count("[") + text.count("{") <= DEEPEST:
-        return 0
-    for letter in text:
-        if inside:
-            if escaped:
-                escaped = False
-            elif letter == "\\":
-                escaped = True
-            elif letter == '"':
-                inside = False
-        elif letter == '"':
-            inside = True
-        elif letter in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif letter in "]}":
-            depth -= 1
-    return deepest
+    wrong = values.unstorable(text)
+    if wrong is not None:
+        raise EventInvalid(f"{what} {wrong}.")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import uuid
 from typing import NamedTuple
 
+from hodei.values import shown, unstorable
+
 LANES = 64
 LONGEST_KEY = 500
 
@@ -44,9 +46,14 @@ def aggregate_of(aggregate_type: str, key: uuid.UUID | int | str) -> Aggregate:
         return Aggregate(aggregate_type, key, None)
     if isinstance(key, bool) or not isinstance(key, int | str):
         raise TypeError(
-            f"aggregate_id is {key!r}, a {type(key).__name__}; it is a UUID, an int or a str."
+            f"aggregate_id is {shown(key)}, a {type(key).__name__}; it is a UUID, an int or a str."
         )
+    if isinstance(key, int) and abs(key) >= 10**LONGEST_KEY:
+        raise ValueError(f"aggregate_id is a number of more than {LONGEST_KEY} digits.")
     text = str(key)
+    wrong = unstorable(text)
+    if wrong is not None:
+        raise ValueError(f"aggregate_id {wrong}.")
     if not text or len(text) > LONGEST_KEY:
         raise ValueError(
             f"aggregate_id has {len(text)} characters; it has 1 to {LONGEST_KEY} of them."

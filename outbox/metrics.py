@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from outbox.services.statistics import Statistics, read_statistics
+from outbox.services.inspection import Statistics, statistics
 from outbox.states import BreakerState
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class OutboxCollector(Collector):
         connection = connections[self._using]
         was_open = connection.connection is not None
         try:
-            found = read_statistics(using=self._using)
+            found = statistics(using=self._using)
         except Error:
             yield _gauge("up", "Whether the database could be read.", 0)
             return
@@ -133,8 +133,14 @@ def _families(found: Statistics) -> Iterator[Metric]:
         "Age of the oldest event that waits; 0 where none does.",
         found.oldest_pending_seconds or 0.0,
     )
+    yield _gauge(
+        "published_per_second",
+        "Events that were delivered in the last minute, a second.",
+        found.published_per_second,
+    )
     keys = _family("aggregates_held", "Aggregates that are held back.", "destination", "state")
     lag = _family("lag_seconds", "Age of what is next in the slowest lane.", "destination")
+    lanes = _family("lane_lag_seconds", "Age of what is next in the lane.", "destination", "lane")
     leased = _family("lanes_leased", "Lanes that a relay delivers from, of 64.", "destination")
     relays = _family("relays", "Relays that are alive.", "destination")
     breaker = _family("breaker_open", "Whether a relay cannot reach it.", "destination")
@@ -142,10 +148,12 @@ def _families(found: Statistics) -> Iterator[Metric]:
         keys.add_metric([one.name, "backoff"], one.in_backoff)
         keys.add_metric([one.name, "parked"], one.parked)
         lag.add_metric([one.name], one.lag_seconds or 0.0)
+        for lane in one.lanes:
+            lanes.add_metric([one.name, str(lane.lane)], lane.lag_seconds or 0.0)
         leased.add_metric([one.name], one.leased)
         relays.add_metric([one.name], len(one.alive))
         breaker.add_metric([one.name], one.breaker is BreakerState.OPEN)
-    yield from (keys, lag, leased, relays, breaker)
+    yield from (keys, lag, lanes, leased, relays, breaker)
     letters = _family("dead_letters_open", "Dead letters that wait for a person.", "error_class")
     told = 0
     for group in found.dead_letters.by_class:

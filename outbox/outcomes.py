@@ -9,6 +9,8 @@ from hodei.redaction import redact_text
 
 #: Characters of a message that are kept.
 LONGEST_MESSAGE = 8192
+#: Seconds. Who asks to be left alone for longer gets this.
+LONGEST_RETRY_AFTER = 86_400.0
 
 
 class Kind(StrEnum):
@@ -37,9 +39,22 @@ class Outcome(NamedTuple):
     #: Seconds that the destination asked to be left alone for; None where it did not.
     retry_after: float | None = None
 
+    @property
+    def pause(self) -> float:
+        """The same as a number that makes sense: 0.0 where it is none, a day at most."""
+        asked: object = self.retry_after
+        if not isinstance(asked, int | float) or asked != asked:  # noqa: PLR0124  (it is not NaN)
+            return 0.0
+        return float(min(max(asked, 0.0), LONGEST_RETRY_AFTER))
+
 
 DELIVERED = Outcome(Kind.DELIVERED)
 HELD = Outcome(Kind.HELD)
+
+
+def is_outcome(found: object) -> bool:
+    """Whether a publisher has returned what it should."""
+    return isinstance(found, Outcome) and isinstance(found.kind, Kind)
 
 
 def rejected(code: str, message: str, *, retry_after: float | None = None) -> Outcome:

@@ -30,7 +30,7 @@ from outbox.held import let_go
 from outbox.keeper import Keeper
 from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
-from outbox.outcomes import HELD, Kind, Outcome, rejected
+from outbox.outcomes import HELD, Kind, Outcome, is_outcome, rejected
 from outbox.settlement import Decision
 from outbox.wakeup import CHANNEL, GATE
 
@@ -168,7 +168,7 @@ class Relay:
                 if self._round(session):
                     self._pace.found()
                     bell.open_gates()
-                elif self._once:
+                elif self._once and self.leases.may_send():
                     return
                 else:
                     self._rest(session, bell)
@@ -179,12 +179,14 @@ class Relay:
                 keeper.leave(session)
 
     def _share(self, session: psycopg.Connection[Any], keeper: Keeper) -> None:
-        """Have a fair share of the lanes: take free ones, give back what others lack."""
+        """Have a fair share of the lanes: take free ones, give back what others lack. With ``once``
+        all that are free: of the others that have reported, any may be dead, and nobody comes back
+        for what is left to them."""
         now = self._clock()
         if now < self._lanes_at:
             return
         self._lanes_at = now + LANE_SECONDS
-        share = fair_share(keeper.relays, self._most_lanes)
+        share = self._most_lanes if self._once else fair_share(keeper.relays, self._most_lanes)
         lanes = self.leases.lanes
         if len(lanes) < share:
             new = self.leases.claim(session, share - len(lanes))
@@ -337,7 +339,7 @@ class Relay:
                 self.destination.name,
                 error,
             )
-        self.breaker.down(self._clock(), error, outcome.retry_after)
+        self.breaker.down(self._clock(), error, outcome.pause)
 
     def _wake_heads(self, session: psycopg.Connection[Any], lanes: Sequence[int]) -> None:
         """Let go what was rejected and whose time has come."""
@@ -361,19 +363,14 @@ class Relay:
             bell.open_gates()
             return
         until_due = max(self._due_at - self._clock(), 0.0)
-        bell.wait(min(self._pace.nothing(), max(until_due, SHORTEST_POLL)))
+        bell.wait(min(self._pace.nothing(), max(until_due, SHORTEST_POLL)), until=self._stop.is_set)
 
 
 def send(publisher: Publisher, events: Sequence[Event]) -> Sequence[Outcome]:
     """What the publisher says became of each event. One that raises, which it must not, is tried
     again with each event by itself, so that one event cannot hold up the others."""
     try:
-        outcomes = publisher.send_batch(events)
-        if len(outcomes) == len(events):
-            return outcomes
-        raise RuntimeError(  # noqa: TRY301
-            f"send_batch returned {len(outcomes)} outcomes for {len(events)} events"
-        )
+        return _told(publisher.send_batch(events), len(events))
     except Exception as error:
         logger.exception("publisher failed publisher=%s", type(publisher).__name__)
         if len(events) == 1:
@@ -386,3 +383,13 @@ def send(publisher: Publisher, events: Sequence[Event]) -> Sequence[Outcome]:
             stumbled.add(event.key)
         found.append(outcome)
     return found
+
+
+def _told(outcomes: Sequence[Outcome], number: int) -> Sequence[Outcome]:
+    """What a publisher has returned, if it is what it should be. Raises RuntimeError."""
+    if len(outcomes) != number:
+        raise RuntimeError(f"send_batch returned {len(outcomes)} outcomes for {number} events")
+    for one in outcomes:
+        if not is_outcome(one):
+            raise RuntimeError(f"send_batch returned {one!r:.80}, which is no Outcome")
+    return outcomes

@@ -61,19 +61,26 @@ class Decision:
 def decide(
     events: Sequence[Event], outcomes: Sequence[Outcome], destination: Destination, rng: Random
 ) -> Decision:
-    """Pure: sort a batch by what has to be done. ``outcomes`` are in the order of ``events``."""
+    """Pure: sort a batch by what has to be done. ``outcomes`` are in the order of ``events``.
+
+    A failure behind an event of its key that was not sent counts for nothing, though no publisher
+    should have one: the aggregate waits behind the first.
+    """
     decision = Decision()
     stumbled: set[tuple[str, uuid.UUID]] = set()
+    unsent: set[tuple[str, uuid.UUID]] = set()
     for event, outcome in zip(events, outcomes, strict=True):
         if outcome.kind is Kind.DELIVERED:
             decision.delivered.append(event)
         elif outcome.kind is Kind.DOWN:
             decision.down = outcome
             decision.unsent.append(event)
+            unsent.add(event.key)
         elif event.key in stumbled:
             decision.behind.append(event)
-        elif outcome.kind is Kind.HELD:
+        elif outcome.kind is Kind.HELD or event.key in unsent:
             decision.unsent.append(event)
+            unsent.add(event.key)
         else:
             stumbled.add(event.key)
             decision.failures.append(_failure(event, outcome, destination, rng))
@@ -132,11 +139,11 @@ def acknowledge(
 
 
 def _failure(event: Event, outcome: Outcome, destination: Destination, rng: Random) -> Failure:
-    code = storable(outcome.code or outcome.kind.value)[:255]
-    message = storable(outcome.message or code)
+    code = storable(str(outcome.code or outcome.kind.value))[:255]
+    message = storable(str(outcome.message or code))
     if outcome.kind is Kind.PERMANENT or event.attempt >= destination.max_attempts:
         return Failure(event, code, message, again_in=None)
-    pause = max(RETRIES.pause(event.attempt, rng), outcome.retry_after or 0.0)
+    pause = max(RETRIES.pause(event.attempt, rng), outcome.pause)
     return Failure(event, code, message, again_in=pause)
 
 

@@ -17,8 +17,6 @@ class EventStatus(StrEnum):
     FAILED = "FAILED"  # given up: its dead letter is what a person works with
 
 
-EVENT_FINAL = frozenset({EventStatus.PUBLISHED})
-
 EVENT_TRANSITIONS: Mapping[EventStatus, frozenset[EventStatus]] = {
     EventStatus.PENDING: frozenset({EventStatus.PUBLISHED, EventStatus.FAILED}),
     EventStatus.PUBLISHED: frozenset(),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
 from django.apps import AppConfig
 
 
@@ -11,6 +14,7 @@ class SagasConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     schema_owned = True
     schema_baseline = "0001_baseline"
+    admin_roles: ClassVar[Mapping[str, Sequence[str]]] = {"operator": ["operate_saga"]}
 
     def ready(self) -> None:
         """Import the modules named ``sagas`` of installed apps, which register their definitions,

@@ -10,6 +10,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from hodei.values import shown
 from jobs.retry import result_text, storable
 from sagas import points
 from sagas.definition import Answer, Done, Later, Step, StepContext, StepFailed, Verdict
@@ -85,13 +86,21 @@ def ask(step: Step, context: StepContext) -> Verdict | Doubted:
     try:
         return _verdict(step, resolve(step.verify)(context))
     except Exception as error:  # noqa: BLE001  (as above)
-        return Doubted(storable(f"{type(error).__qualname__}: {error}"), "VerifyFailed")
+        return Doubted(storable(f"{type(error).__qualname__}: {words_of(error)}"), "VerifyFailed")
     finally:
         points.reach(f"after verify {step.name}")
 
 
+def words_of(error: BaseException) -> str:
+    """What an exception says, or its name where it says nothing or cannot."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001  (its class is what is left to say)
+        return f"{type(error).__name__} (it cannot be shown)"
+
+
 def _raised(step: Step, error: Exception) -> Outcome:
-    message = storable(str(error) or type(error).__name__)
+    message = storable(words_of(error))
     name = storable(type(error).__qualname__, 255)
     if isinstance(error, Later):
         return Delayed(error.seconds)
@@ -126,6 +135,6 @@ def _verdict(step: Step, found: Any) -> Verdict | Doubted:
             return Doubted(f"The output of {step.name} cannot be stored: {error}", "OutputInvalid")
         return Done(None if text is None else json.loads(text))
     return Doubted(
-        f"verify of {step.name} returned {found!r:.80}; it gives Done(output), NOT_DONE or UNSURE",
+        f"verify of {step.name} returned {shown(found)}; it gives Done(output), NOT_DONE or UNSURE",
         "VerdictInvalid",
     )

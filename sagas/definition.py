@@ -56,6 +56,8 @@ from hodei.backoff import Backoff
 
 #: Characters of a kind, and of the name of a step.
 LONGEST_NAME = 100
+#: Seconds that an action may ask to be left alone.
+SHORTEST_WAIT, LONGEST_WAIT = 0.1, 366 * 86_400.0
 
 
 class StepFailed(Exception):  # noqa: N818  (it reads as the fact it states)
@@ -73,11 +75,17 @@ class Unknown(Exception):  # noqa: N818
 
 
 class Later(Exception):  # noqa: N818
-    """Not done yet, and nothing is wrong: call the action again in so many seconds, 0.1 or more."""
+    """Not done yet, and nothing is wrong: call the action again in so many seconds, 0.1 or more.
+    Raises ValueError for more than a year, and for what is no number."""
 
     def __init__(self, seconds: float) -> None:
+        found = float(seconds)
+        if not found <= LONGEST_WAIT:
+            raise ValueError(
+                f"Later({seconds}) is no time to wait; give seconds, at most {LONGEST_WAIT:,.0f}."
+            )
         super().__init__(f"again in {seconds} s")
-        self.seconds = max(float(seconds), 0.1)
+        self.seconds = max(found, SHORTEST_WAIT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+from hodei.values import named
+
 
 class SagaInvalid(ValueError):  # noqa: N818  (it reads as the fact it states)
     """What was given cannot be stored. Nothing was."""
@@ -13,7 +15,7 @@ class SagaNotFound(LookupError):  # noqa: N818
     """There is no saga with this id."""
 
     def __init__(self, saga: object) -> None:
-        super().__init__(f"There is no saga {saga}.")
+        super().__init__(f"There is no saga {named(saga)}.")
 
 
 class ActionRefused(Exception):  # noqa: N818

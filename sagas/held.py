@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sagas.definition import Saga
-from sagas.plan import is_past_pivot
+from sagas.plan import SUSPECT, is_past_pivot
 from sagas.records import Attempt, Change, Event, SagaRow, StepRow
 from sagas.states import Direction
 
@@ -51,6 +51,11 @@ class Held:
         self.changed: dict[int, StepRow] = {}
         self.events: list[Event] = []
         self.attempts: dict[tuple[uuid.UUID, Direction, int], Attempt] = {}
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether something in it may be what ends its runners."""
+        return self.saga.lost >= SUSPECT
 
     @property
     def has_changes(self) -> bool:
@@ -115,17 +120,9 @@ def as_parameters(sagas: Sequence[Held]) -> dict[str, str]:
     """Pure: their changes as the parameters of the statement ``record``."""
     return {
         "sagas": _text([_saga(held) for held in sagas]),
-        "steps": _text([_step(held, row) for held in sagas for row in held.changed.values()]),
-        "attempts": _text(
-            [_attempt(held, one) for held in sagas for one in held.attempts.values()]
-        ),
-        "events": _text(
-            [
-                _event(held, place, event)
-                for held in sagas
-                for place, event in enumerate(held.events)
-            ]
-        ),
+        "steps": _text([row for held in sagas for row in _steps(held)]),
+        "attempts": _text([row for held in sagas for row in _attempts(held)]),
+        "events": _text([row for held in sagas for row in _events(held)]),
     }
 
 
@@ -142,6 +139,7 @@ def _saga(held: Held) -> dict[str, Any]:
         "outcome": saga.outcome,
         "error": saga.error,
         "incident": saga.incident,
+        "lost": saga.lost,
         "due_at": held.rests_until,
         "held": not held.rests,
         "past": is_past_pivot(held.definition, held.steps),
@@ -151,46 +149,53 @@ def _saga(held: Held) -> dict[str, Any]:
     }
 
 
-def _step(held: Held, row: StepRow) -> dict[str, Any]:
-    return {
-        "saga_id": held.saga.id,
-        "id": row.id,
-        "state": row.state,
-        "output": row.output,
-        "undone": row.undone,
-        "error": row.error,
-        "retry_count": row.retry_count,
-        "compensation_attempts": row.compensation_attempts,
-        "verifications": row.verifications,
-        "waits": row.waits,
-        "started_at": row.started_at,
-        "completed_at": row.completed_at,
-        "due_at": row.due_at,
-        "timeout_at": row.timeout_at,
-        "deadline_at": row.deadline_at,
-    }
+def _steps(held: Held) -> Iterator[dict[str, Any]]:
+    saga = str(held.saga.id)
+    for row in held.changed.values():
+        yield {
+            "saga_id": saga,
+            "id": row.id,
+            "state": row.state,
+            "input": row.input,
+            "output": row.output,
+            "undone": row.undone,
+            "error": row.error,
+            "retry_count": row.retry_count,
+            "compensation_attempts": row.compensation_attempts,
+            "verifications": row.verifications,
+            "waits": row.waits,
+            "started_at": row.started_at,
+            "completed_at": row.completed_at,
+            "due_at": row.due_at,
+            "timeout_at": row.timeout_at,
+            "deadline_at": row.deadline_at,
+        }
 
 
-def _attempt(held: Held, one: Attempt) -> dict[str, Any]:
-    return {
-        "saga_id": held.saga.id,
-        "step_id": one.step_id,
-        "direction": one.direction,
-        "number": one.number,
-        "epoch": held.saga.epoch,
-        "started_at": one.started_at,
-        "finished_at": one.finished_at,
-        "error_class": one.error_class,
-        "error": one.error,
-    }
+def _attempts(held: Held) -> Iterator[dict[str, Any]]:
+    saga = str(held.saga.id)
+    for one in held.attempts.values():
+        yield {
+            "saga_id": saga,
+            "step_id": one.step_id,
+            "direction": one.direction,
+            "number": one.number,
+            "epoch": held.saga.epoch,
+            "started_at": one.started_at,
+            "finished_at": one.finished_at,
+            "error_class": one.error_class,
+            "error": one.error,
+        }
 
 
-def _event(held: Held, place: int, event: Event) -> dict[str, Any]:
-    return {
-        "saga_id": held.saga.id,
-        "type": event.type,
-        "step": event.step,
-        "message": event.message,
-        "payload": {"epoch": held.saga.epoch, **event.payload},
-        "place": place,
-    }
+def _events(held: Held) -> Iterator[dict[str, Any]]:
+    saga = str(held.saga.id)
+    for place, event in enumerate(held.events):
+        yield {
+            "saga_id": saga,
+            "type": event.type,
+            "step": event.step,
+            "message": event.message,
+            "payload": {"epoch": held.saga.epoch, **event.payload},
+            "place": place,
+        }

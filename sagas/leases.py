@@ -43,6 +43,20 @@ class Clock:
         return self._base + timedelta(seconds=time.monotonic() - self._read_at)
 
 
+class _Wanted:
+    """What is still to be claimed."""
+
+    def __init__(self, number: int, *, suspects: bool) -> None:
+        self.number = number
+        self.suspects = suspects
+        self.found: list[Held] = []
+
+    def take(self, found: Sequence[Held]) -> None:
+        self.found += found
+        self.number -= len(found)
+        self.suspects = self.suspects and not any(held.is_suspect for held in found)
+
+
 class Leases:
     """Sagas of the definitions it is given, leased to one runner. ``session`` is a psycopg
     connection in autocommit, or what looks like one."""
@@ -69,8 +83,10 @@ class Leases:
             "versions": [version for _, version in self._known],
         }
 
-    def claim(self, session: Any, number: int) -> list[Held]:
-        """Lease up to so many due sagas; those of a kind with a limit only as far as it goes."""
+    def claim(self, session: Any, number: int, *, suspects: bool = True) -> list[Held]:
+        """Lease up to so many due sagas; those of a kind with a limit only as far as it goes. Among
+        them is one, at most, that is kept apart (``plan.SUSPECT``), and none without
+        ``suspects``."""
         keys = list(self._known)
         # A kind with many due sagas is not to be the first each time.
         self._rng.shuffle(keys)
@@ -79,19 +95,20 @@ class Leases:
         for key in keys:
             if self._known[key][0].limit is not None:
                 limited[key[0]].append(key)
-        found = self._claim(session, free, NO_LIMIT, number) if free else []
+        wanted = _Wanted(number, suspects=suspects)
+        if free:
+            wanted.take(self._claim(session, free, NO_LIMIT, wanted))
         for kind, versions in limited.items():
-            if len(found) < number:
-                found += self._claim_limited(session, kind, versions, number - len(found))
-        return found
+            if wanted.number:
+                self._claim_limited(session, kind, versions, wanted)
+        return wanted.found
 
     def _claim_limited(
-        self, session: Any, kind: str, versions: Sequence[tuple[str, int]], number: int
-    ) -> list[Held]:
+        self, session: Any, kind: str, versions: Sequence[tuple[str, int]], wanted: _Wanted
+    ) -> None:
         if not self._has_due(session, versions):
-            return []
+            return
         limit = max(self._known[key][0].limit or 0 for key in versions)
-        found: list[Held] = []
         with session.transaction():
             session.execute(
                 "SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LIMIT, kind]
@@ -100,9 +117,8 @@ class Leases:
                 # In statements of their own: they see what was committed before the lock was had.
                 row = session.execute(statement("sagas", "room"), {"kind": kind}).fetchone()
                 room = max(limit - row[0], 0)
-                if len(found) < number:
-                    found += self._claim(session, [key], room, number - len(found))
-        return found
+                if wanted.number:
+                    wanted.take(self._claim(session, [key], room, wanted))
 
     def _has_due(self, session: Any, keys: Sequence[tuple[str, int]]) -> bool:
         row = session.execute(
@@ -112,7 +128,7 @@ class Leases:
         return bool(row[0])
 
     def _claim(
-        self, session: Any, keys: Sequence[tuple[str, int]], room: int, number: int
+        self, session: Any, keys: Sequence[tuple[str, int]], room: int, wanted: _Wanted
     ) -> list[Held]:
         asked = time.monotonic()
         rows = session.execute(
@@ -122,7 +138,8 @@ class Leases:
                 "versions": [version for _, version in keys],
                 "hashes": [self._known[key][1] for key in keys],
                 "rooms": [room] * len(keys),
-                "number": number,
+                "number": wanted.number,
+                "suspects": int(wanted.suspects),
                 "owner": self.owner,
                 "seconds": self.seconds,
             },

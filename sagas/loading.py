@@ -25,6 +25,7 @@ def saga_row(row: tuple[Any, ...]) -> SagaRow:
         deadline_at=row[10],
         pause_requested_at=row[11],
         cancel_requested_at=row[12],
+        lost=row[13],
     )
 
 

@@ -21,7 +21,7 @@ from sagas.plan import is_past_pivot
 from sagas.records import Change
 from sagas.session import DjangoSession
 from sagas.settle import At, Delayed, Did, Outcome, Refused
-from sagas.stepping import Target, is_local, move_on, targets
+from sagas.stepping import Target, intent, is_local, move_on, targets
 
 # Note [Together, or alone]
 # A commit costs more than five steps that do little, and so do two savepoints. So the local steps
@@ -29,7 +29,7 @@ from sagas.stepping import Target, is_local, move_on, targets
 # all of it is undone and run again with a savepoint for each saga, as are the next transactions for
 # a while; a saga in which a step raises is undone to its savepoint and run alone, in a transaction
 # of its own, each step in a savepoint. The code of a local step may therefore run more than once;
-# its writes count once.
+# its writes count once. A saga whose runner was gone is run alone at once, after the others.
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 LONGEST_BATCH = 0.1
 #: So many transactions after a failure have savepoints.
 CAREFUL = 20
+#: The settings of the server that end what takes too long.
+STATEMENT, IDLE = "statement_timeout", "idle_in_transaction_session_timeout"
 
 
 class _NotDoneError(Exception):
@@ -59,6 +61,8 @@ class LocalSteps:
         self._session = DjangoSession(using)
         #: How many transactions with savepoints are to come.
         self._careful = 0
+        #: The server's limits before this transaction had its own.
+        self._before: tuple[str, str] | None = None
         #: A step that was called and took longer than it may.
         self._overdue: Target | None = None
 
@@ -69,22 +73,26 @@ class LocalSteps:
         A saga that is left ``unsure`` has to be read again: its transaction may be committed or
         not. Errors of the database pass.
         """
-        alone: list[Held] = []
-        dealt: list[Held] | None = None
+        # One of those whose runners were gone may be what killed them: it takes no other with it.
+        alone = [held for held in sagas if held.saga.lost]
+        rest = [held for held in sagas if not held.saga.lost]
+        dealt = self._several(rest, alone) if rest else []
+        for held in alone:
+            dealt += self._alone(held)
+        return dealt
+
+    def _several(self, sagas: Sequence[Held], alone: list[Held]) -> list[Held]:
+        """Together; those that have to be run alone after all are added to ``alone``."""
         if not self._careful:
             try:
-                dealt = self._together(sagas, alone, savepoints=False)
+                return self._together(sagas, alone, savepoints=False)
             except (_NotDoneError, Error) as error:
                 if any(held.unsure for held in sagas):
                     raise
                 logger.debug("local steps are run again, with savepoints error=%r", error)
                 self._careful = CAREFUL
-        if dealt is None:
-            self._careful -= 1
-            dealt = self._together(sagas, alone, savepoints=True)
-        for held in alone:
-            dealt += self._alone(held)
-        return dealt
+        self._careful -= 1
+        return self._together(sagas, alone, savepoints=True)
 
     def _together(
         self, sagas: Sequence[Held], alone: list[Held], *, savepoints: bool
@@ -114,7 +122,7 @@ class LocalSteps:
                     tries.append((held, copy))
             if self._is_gone():
                 raise _GoneError
-            self._limit(None, None)
+            self._unlimit()
             self._record([copy for _, copy in tries])
 
         try:
@@ -130,9 +138,10 @@ class LocalSteps:
 
         def body() -> None:
             copy = held.snapshot()
-            self._advance_carefully(copy)
+            # One whose runners were gone is written down step by step: it is clear which it was.
+            self._advance_carefully(copy, most=1 if held.saga.lost else None)
             tries.append((held, copy))
-            self._limit(None, None)
+            self._unlimit()
             self._record([copy])
 
         self._overdue = None
@@ -152,13 +161,14 @@ class LocalSteps:
 
     def _refuse_overdue(self, held: Held, target: Target, tries: list[tuple[Held, Held]]) -> None:
         copy = held.snapshot()
-        begun = self._begin(copy, target)
+        begun = intent(copy, target, self._leases.clock.now())
         self._end(copy, begun, target, _too_long(target[1]))
         tries[:] = [(held, copy)]
         self._record([copy])
 
     def _in_transaction(self, body: Any, tries: list[tuple[Held, Held]]) -> None:
         written = False
+        self._before = None
         try:
             with transaction.atomic(using=self._using):
                 body()
@@ -185,15 +195,18 @@ class LocalSteps:
     def _advance(self, held: Held) -> None:
         """All local steps that come now. Raises _NotDoneError if one is not done."""
         while (found := self._next(held)) is not None:
-            begun = self._begin(held, found)
+            begun = intent(held, found, self._leases.clock.now())
             outcome = self._call(held, begun, found)
             if not isinstance(outcome, Did):
                 raise _NotDoneError
             self._end(held, begun, found, outcome)
 
-    def _advance_carefully(self, held: Held) -> None:
-        while (found := self._next(held)) is not None:
-            begun = self._begin(held, found)
+    def _advance_carefully(self, held: Held, *, most: int | None = None) -> None:
+        """So many local steps that come now; None is all."""
+        left = most
+        while (found := self._next(held)) is not None and left != 0:
+            left = None if left is None else left - 1
+            begun = intent(held, found, self._leases.clock.now())
             try:
                 with transaction.atomic(using=self._using):
                     limit = found[1].timeout.total_seconds()
@@ -211,13 +224,6 @@ class LocalSteps:
         move = move_on(held, self._leases.clock, self._rng)
         calls = [] if move is None else targets(held, move)
         return next((one for one in calls if one[1].local), None) if is_local(calls) else None
-
-    def _begin(self, held: Held, target: Target) -> Change:
-        order, step, half = target
-        row, now = held.steps[order], self._leases.clock.now()
-        if half is Half.COMPENSATION:
-            return settle.begin_undoing(step, row, held.saga, now)
-        return settle.begin_action(step, row, held.saga, now)
 
     def _call(self, held: Held, begun: Change, target: Target) -> Outcome:
         _, step, half = target
@@ -238,28 +244,36 @@ class LocalSteps:
         if half is Half.COMPENSATION:
             ended = settle.end_undoing(step, row, held.saga, outcome, at)
         elif isinstance(outcome, Delayed):
-            held.apply(settle.put_off(held.steps[row.order], held.saga, outcome.seconds, at))
+            before = held.steps[row.order]
+            put_off = settle.put_off(before, row, held.saga, outcome.seconds, at)
+            held.apply(settle.came_back(put_off))
             return
         else:
             ended = settle.end_action(step, row, held.saga, outcome, at)
-        held.apply(settle.at_once(begun, ended))
+        held.apply(settle.came_back(settle.at_once(begun, ended)))
 
     def _is_gone(self) -> bool:
         """Whether there is no connection any more, so that nothing can be written down."""
         connection: Any = connections[self._using].connection
         return connection is None or bool(connection.closed)
 
-    def _limit(self, shortest: float | None, longest: float | None) -> None:
+    def _limit(self, shortest: float, longest: float) -> None:
         """Let the server end statements, and transactions that do nothing, which take longer."""
-        if shortest is None or longest is None:
-            self._session.execute("SET LOCAL statement_timeout TO DEFAULT")
-            self._session.execute("SET LOCAL idle_in_transaction_session_timeout TO DEFAULT")
-            return
-        self._session.execute(
-            "SELECT set_config('statement_timeout', %s, true), "
-            "set_config('idle_in_transaction_session_timeout', %s, true)",
+        row = self._session.execute(
+            f"SELECT current_setting('{STATEMENT}'), current_setting('{IDLE}'), "
+            f"set_config('{STATEMENT}', %s, true), set_config('{IDLE}', %s, true)",
             [f"{max(round(shortest * 1000), 1)}", f"{max(round(longest * 1000), 1) + 1000}"],
-        )
+        ).fetchone()
+        if self._before is None:
+            self._before = row[:2]
+
+    def _unlimit(self) -> None:
+        """As it was when the transaction began."""
+        if self._before is not None:
+            self._session.execute(
+                f"SELECT set_config('{STATEMENT}', %s, true), set_config('{IDLE}', %s, true)",
+                self._before,
+            )
 
 
 def _too_long(step: Step) -> Refused:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeAlias
 
 from sagas.definition import Saga, Step
@@ -45,6 +46,14 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """This step is not undone, nor asked about, any more: a person has to see to it."""
+
+    order: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class GiveUp:
     """The time of this step is over, and its action is not tried again: it has failed."""
 
@@ -78,13 +87,17 @@ class Stay:
     """Wait for the calls that are under way."""
 
 
-Move: TypeAlias = Act | Ask | Undo | Doubt | GiveUp | TurnBack | End | Rest | Stay
+Move: TypeAlias = Act | Ask | Undo | Doubt | Park | GiveUp | TurnBack | End | Rest | Stay
 
 _DONE = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 CRASHED = "The runner that called it is gone."
 TURNED_BACK = "The saga turned back while it waited."
 CANCELLED = "It was cancelled."
 DEADLINE = "Its deadline has passed."
+#: So many runners in a row may be gone, without a call that came back, before a person is asked.
+MOST_LOST = 5
+#: From so many on a saga is kept apart: something in it may be what ends them.
+SUSPECT = 2
 
 
 def plan(
@@ -122,8 +135,13 @@ def is_past_pivot(definition: type[Saga], steps: Sequence[StepRow]) -> bool:
     return pivot is not None and pivot.state in _DONE
 
 
-def stages(definition: type[Saga]) -> list[tuple[int, ...]]:
+def stages(definition: type[Saga]) -> tuple[tuple[int, ...], ...]:
     """The orders of the steps, those together that run at once."""
+    return _stages(definition)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=256)
+def _stages(definition: type[Saga]) -> tuple[tuple[int, ...], ...]:
     found: list[tuple[int, ...]] = []
     group: str | None = None
     for order, step in enumerate(definition.steps):
@@ -132,7 +150,7 @@ def stages(definition: type[Saga]) -> list[tuple[int, ...]]:
         else:
             found.append((order,))
         group = step.group
-    return found
+    return tuple(found)
 
 
 def needs_undoing(step: Step, row: StepRow) -> bool:
@@ -169,6 +187,8 @@ def _forward(
         for order in stage
         if order not in in_flight and steps[order].state not in _DONE
     ]
+    if saga.lost >= MOST_LOST:
+        moves = _not_called(saga, moves, steps)
     back = None if past else _why_back(saga, moves, now)
     if back is not None:
         return _leave(definition, steps, moves, back, in_flight)
@@ -260,6 +280,21 @@ def _leave(
     return back
 
 
+def _not_called(saga: SagaRow, moves: Sequence[Move], steps: Sequence[StepRow]) -> list[Move]:
+    """A person is asked instead."""
+    calls = {move: _orders(move) for move in moves if isinstance(move, Act | Ask)}
+    names = " or ".join(steps[order].name for orders in calls.values() for order in orders)
+    incident = (
+        f"{saga.lost} runners in a row were gone before {names} came back: it may be what kills "
+        "them. Find out why, then retry or skip it, or compensate."
+    )
+    return [Rest(None, incident) if move in calls else move for move in moves]
+
+
+def _orders(move: Act | Ask) -> tuple[int, ...]:
+    return move.orders if isinstance(move, Act) else (move.order,)
+
+
 def _rest(saga: SagaRow, moves: Sequence[Move], *, past: bool) -> Rest:
     rests = [move for move in moves if isinstance(move, Rest)]
     incident = next((rest.incident for rest in rests if rest.incident), None)
@@ -285,6 +320,9 @@ def _backward(
     if waiting:
         return Doubt(waiting, TURNED_BACK)
     move = _find_out(definition, steps, now) or _undo(definition, steps, now)
+    if isinstance(move, Ask | Undo) and saga.lost >= MOST_LOST:
+        reason = f"{saga.lost} runners in a row were gone before it was undone"
+        return Park(move.order, f"{reason}: that may be what kills them.")
     if move is not None:
         return move
     if any(row.state is StepState.PARKED for row in steps):

@@ -13,6 +13,10 @@ from sagas.calls import resolve
 from sagas.definition import LONGEST_NAME, Retry, Saga, Step
 
 MOST_STEPS = 200
+#: A time that is added to such a one stays far within what can be stored.
+LONGEST_SPAN = timedelta(days=3_650)
+LARGEST = 2**31 - 1
+SPAN = "Give a timedelta above 0, of ten years at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +41,17 @@ def problems(saga: type[Saga]) -> list[Problem]:
 
 def _of_saga(saga: type[Saga]) -> Iterator[Problem]:
     kind = getattr(saga, "kind", None)
-    if not isinstance(kind, str) or not 1 <= len(kind) <= LONGEST_NAME or "\0" in kind:
+    if not _is_name(kind):
         yield Problem(1, f"kind is {kind!r}.", f"Give a text of 1 to {LONGEST_NAME} characters.")
-    if not _is_number(saga.version) or not 1 <= saga.version < 2**31:
+    if not _is_number(saga.version) or not 1 <= saga.version <= LARGEST:
         yield Problem(1, f"version is {saga.version!r}.", "Give a whole number, 1 or more.")
-    if saga.limit is not None and (not _is_number(saga.limit) or saga.limit < 1):
+    limit: Any = saga.limit
+    if limit is not None and (not _is_number(limit) or not 1 <= limit <= LARGEST):
         yield Problem(
-            1, f"limit is {saga.limit!r}.", "Give a whole number, 1 or more, or None for no limit."
+            1, f"limit is {limit!r}.", "Give a whole number, 1 or more, or None for no limit."
         )
     if saga.deadline is not None and not _is_span(saga.deadline):
-        yield Problem(1, f"deadline is {saga.deadline!r}.", "Give a timedelta above 0, or None.")
+        yield Problem(1, f"deadline is {saga.deadline!r}.", f"{SPAN}, or None.")
     steps: Any = saga.steps
     if not isinstance(steps, list | tuple) or not 1 <= len(steps) <= MOST_STEPS:
         yield Problem(2, f"steps is {steps!r:.100}.", f"Give a list of 1 to {MOST_STEPS} steps.")
@@ -58,7 +63,7 @@ def _of_saga(saga: type[Saga]) -> Iterator[Problem]:
 def _of_names(saga: type[Saga]) -> Iterator[Problem]:
     names: list[Any] = [step.name for step in _steps(saga)]
     for name in names:
-        if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or "\0" in name:
+        if not _is_name(name):
             yield Problem(
                 3, f"a step is named {name!r}.", f"Give a text of 1 to {LONGEST_NAME} characters."
             )
@@ -124,7 +129,7 @@ def _of_steps(saga: type[Saga]) -> Iterator[Problem]:
         for what in ("timeout", "total_timeout"):
             span = getattr(step, what)
             if not _is_span(span) and not (what == "total_timeout" and span is None):
-                yield Problem(8, f"{what} of {step.name} is {span!r}.", "Give a timedelta above 0.")
+                yield Problem(8, f"{what} of {step.name} is {span!r}.", f"{SPAN}.")
         for what in ("retry", "compensation_retry", "verify_retry"):
             yield from _of_retry(step, what)
 
@@ -163,7 +168,7 @@ def _of_retry(step: Step, what: str) -> Iterator[Problem]:
         yield Problem(
             8, f"{what} of {step.name} has {retry.attempts!r} attempts.", "Give 1 or more."
         )
-    elif not 0 < retry.base <= retry.cap <= 7 * 24 * 3600:
+    elif not _are_pauses(retry.base, retry.cap):
         yield Problem(
             8,
             f"{what} of {step.name} has the pauses {retry.base!r} to {retry.cap!r} s.",
@@ -178,9 +183,20 @@ def _steps(saga: type[Saga]) -> list[Step]:
     return [step for step in steps if isinstance(step, Step)]
 
 
+def _is_name(value: object) -> bool:
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_NAME or "\0" in value:
+        return False
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_span(value: object) -> bool:
-    return isinstance(value, timedelta) and timedelta(0) < value
+    return isinstance(value, timedelta) and timedelta(0) < value <= LONGEST_SPAN
+
+
+def _are_pauses(base: object, cap: object) -> bool:
+    numbers = isinstance(base, int | float) and isinstance(cap, int | float)
+    return numbers and 0 < base <= cap <= 7 * 24 * 3600  # type: ignore[operator]

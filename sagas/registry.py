@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hodei.values import shown
 from sagas.definition import Saga
 
 SagaClass = TypeVar("SagaClass", bound=type[Saga])
@@ -29,7 +30,7 @@ class SagaNotRegistered(LookupError):  # noqa: N818  (it reads as the fact it st
     def __init__(self, kind: object) -> None:
         known = ", ".join(sorted({known for known, _ in _sagas})) or "none"
         super().__init__(
-            f"kind is {kind!r}; registered are: {known}. Definitions stand in a module named "
+            f"kind is {shown(kind)}; registered are: {known}. Definitions stand in a module named "
             "sagas of an installed app, with @register."
         )
 

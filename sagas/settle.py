@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any, TypeAlias
 
 from sagas.definition import NOT_DONE, Done, Retry, Saga, Step, Verdict
-from sagas.plan import Doubt, End, Rest, TurnBack, may_repeat
-from sagas.records import Attempt, Change, Event, SagaRow, StepRow
+from sagas.plan import Doubt, End, Park, Rest, TurnBack, may_repeat
+from sagas.records import Attempt, Change, Event, SagaRow, StepRow, changed
 from sagas.states import OUTCOME_STATES, Direction, SagaOutcome, SagaState, StepState
 
 TIMED_OUT = "StepTimeout"
+RUNNER_GONE = "RunnerGone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,20 @@ class At:
 # --- begins ------------------------------------------------------------------------------------
 
 
-def begin_action(step: Step, row: StepRow, saga: SagaRow, now: datetime) -> Change:
-    """The intent, which is committed before the action is called."""
+def begin_action(
+    step: Step, row: StepRow, saga: SagaRow, now: datetime, given: Any = None
+) -> Change:
+    """The intent, which is committed before the action is called. ``given`` is what it gets, where
+    that is not kept yet."""
     again = row.waits > 0
     started = row.started_at or now
     deadline = row.deadline_at
     if deadline is None and step.total_timeout is not None:
         deadline = started + step.total_timeout
-    new = replace(
+    new = changed(
         row,
         state=StepState.IN_PROGRESS,
+        input=row.input if given is None else given,
         started_at=started,
         retry_count=row.retry_count + (0 if row.started_at is None or again else 1),
         verifications=0,
@@ -93,7 +98,7 @@ def begin_action(step: Step, row: StepRow, saga: SagaRow, now: datetime) -> Chan
 def begin_undoing(step: Step, row: StepRow, saga: SagaRow, now: datetime) -> Change:
     again = row.state is StepState.COMPENSATING and row.waits > 0
     number = row.compensation_attempts + (0 if again else 1)
-    new = replace(
+    new = changed(
         row,
         state=StepState.COMPENSATING,
         compensation_attempts=number,
@@ -124,7 +129,7 @@ def end_action(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: At
         case Did(output):
             return _done(row, saga, output, at.now, "")
         case Delayed(seconds):
-            new = replace(
+            new = changed(
                 row,
                 state=StepState.PENDING,
                 waits=row.waits + 1,
@@ -136,9 +141,9 @@ def end_action(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: At
         case Refused():
             return _not_done(step, row, saga, outcome, at)
         case Doubted(message, error_class):
-            new = replace(row, state=StepState.UNKNOWN, error=message, timeout_at=None, due_at=None)
+            new = changed(row, state=StepState.UNKNOWN, error=message, timeout_at=None, due_at=None)
             if may_repeat(step, new, past=at.past):
-                new = replace(new, due_at=_again(step.retry, new.attempt, at))
+                new = changed(new, due_at=_again(step.retry, new.attempt, at))
             return Change(
                 saga,
                 (new,),
@@ -157,9 +162,9 @@ def end_verification(
         # Turning back, nothing is tried again.
         retry = saga.state is not SagaState.COMPENSATING
         refused = Refused("Verified: it was not done.", "NotDone", retry=retry)
-        return _not_done(step, row, saga, refused, replace(at, past=at.past and retry))
+        return _not_done(step, row, saga, refused, changed(at, past=at.past and retry))
     number = row.verifications + 1
-    new = replace(
+    new = changed(
         row,
         verifications=number,
         due_at=_again(step.verify_retry, number, at),
@@ -174,7 +179,7 @@ def end_verification(
 def end_undoing(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: At) -> Change:
     match outcome:
         case Did(output):
-            new = replace(
+            new = changed(
                 row,
                 state=StepState.COMPENSATED,
                 undone=output,
@@ -186,12 +191,12 @@ def end_undoing(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: A
             return Change(saga, (new,), (told,), (_ended(new, at.now, undoing=True),))
         case Delayed(seconds):
             due = at.now + timedelta(seconds=seconds)
-            return Change(saga, (replace(row, waits=row.waits + 1, due_at=due, timeout_at=None),))
+            return Change(saga, (changed(row, waits=row.waits + 1, due_at=due, timeout_at=None),))
         case Refused(message, error_class) | Doubted(message, error_class):
             final = isinstance(outcome, Refused) and not outcome.retry
             number = row.compensation_attempts
             if final or number >= step.compensation_retry.attempts:
-                new = replace(
+                new = changed(
                     row,
                     state=StepState.PARKED,
                     error=message,
@@ -204,7 +209,7 @@ def end_undoing(step: Step, row: StepRow, saga: SagaRow, outcome: Outcome, at: A
                 )
             else:
                 due = _again(step.compensation_retry, number, at)
-                new = replace(row, error=message, waits=0, due_at=due, timeout_at=None)
+                new = changed(row, error=message, waits=0, due_at=due, timeout_at=None)
                 told = _event("COMPENSATION_RETRIED", message, new, error_class, number)
             ended = _ended(new, at.now, error_class, message, undoing=True)
             return Change(saga, (new,), (told,), (ended,))
@@ -216,13 +221,15 @@ def at_once(begun: Change, ended: Change) -> Change:
     attempts = []
     for one in ended.attempts:
         begin = begins.get((one.step_id, one.direction, one.number))
-        attempts.append(one if begin is None else replace(one, started_at=begin.started_at))
-    return replace(ended, attempts=tuple(attempts))
+        attempts.append(one if begin is None else changed(one, started_at=begin.started_at))
+    return changed(ended, attempts=tuple(attempts))
 
 
-def put_off(row: StepRow, saga: SagaRow, seconds: float, at: At) -> Change:
-    """A local step is to be called later; what it did is undone, so it has not begun."""
-    return Change(saga, (replace(row, due_at=at.now + timedelta(seconds=seconds)),))
+def put_off(row: StepRow, begun: StepRow, saga: SagaRow, seconds: float, at: At) -> Change:
+    """A local step is to be called later; what it did is undone, so it has not begun. But its time
+    has, as ``begun`` has it."""
+    due = at.now + timedelta(seconds=seconds)
+    return Change(saga, (changed(row, due_at=due, deadline_at=begun.deadline_at),))
 
 
 # --- what nobody was called for ----------------------------------------------------------------
@@ -234,11 +241,11 @@ def doubt(
     """Write down that nobody knows of these steps."""
     rows: list[StepRow] = []
     for order in move.orders:
-        row = replace(
+        row = changed(
             steps[order], state=StepState.UNKNOWN, error=move.reason, due_at=None, timeout_at=None
         )
         if may_repeat(definition.steps[order], row, past=False):
-            row = replace(row, due_at=_again(definition.steps[order].retry, 1, at))
+            row = changed(row, due_at=_again(definition.steps[order].retry, 1, at))
         rows.append(row)
     return Change(
         saga,
@@ -251,22 +258,42 @@ def doubt(
 
 def give_up(row: StepRow, saga: SagaRow) -> Change:
     message = row.error or "its time was over before it was done"
-    new = replace(row, state=StepState.FAILED, error=message, due_at=None, timeout_at=None)
+    new = changed(row, state=StepState.FAILED, error=message, due_at=None, timeout_at=None)
     told = _event("STEP_FAILED", f"The time for it is over: {message}", new, TIMED_OUT)
     return Change(saga, (new,), (told,))
 
 
+def park(row: StepRow, saga: SagaRow, move: Park) -> Change:
+    """Its calls are counted no more: what else is to be undone begins anew."""
+    new = changed(
+        row, state=StepState.PARKED, error=move.reason, waits=0, due_at=None, timeout_at=None
+    )
+    told = _event(
+        "STEP_PARKED",
+        f"Cannot be undone: {move.reason}",
+        new,
+        RUNNER_GONE,
+        row.compensation_attempts,
+    )
+    return Change(changed(saga, lost=0), (new,), (told,))
+
+
+def came_back(change: Change) -> Change:
+    """A call came back, whatever it says: it kills no runner."""
+    return changed(change, saga=changed(change.saga, lost=0)) if change.saga.lost else change
+
+
 def turn_back(saga: SagaRow, move: TurnBack) -> Change:
-    new = replace(saga, state=SagaState.COMPENSATING, error=move.reason, incident=None)
+    new = changed(saga, state=SagaState.COMPENSATING, error=move.reason, incident=None, lost=0)
     told = Event("COMPENSATION_STARTED", move.reason, move.step)
     return Change(new, (), (told,))
 
 
 def rest(saga: SagaRow, move: Rest) -> Change:
     if move.incident is None or move.incident == saga.incident:
-        return Change(replace(saga, incident=move.incident))
+        return Change(changed(saga, incident=move.incident))
     return Change(
-        replace(saga, incident=move.incident),
+        changed(saga, incident=move.incident),
         (),
         (Event("SAGA_WAITS_FOR_A_PERSON", move.incident),),
     )
@@ -278,7 +305,7 @@ def end(saga: SagaRow, steps: Sequence[StepRow], move: End) -> Change:
     incident = None
     if outcome is SagaOutcome.COMPENSATION_FAILED:
         incident = f"What is left behind: {left}. Undo it, or mark it as handled."
-    new = replace(saga, state=OUTCOME_STATES[outcome], outcome=outcome, incident=incident)
+    new = changed(saga, state=OUTCOME_STATES[outcome], outcome=outcome, incident=incident)
     words = {
         SagaOutcome.COMPLETED: "Every step is done",
         SagaOutcome.COMPENSATED: "Everything that was done is undone",
@@ -292,7 +319,7 @@ def end(saga: SagaRow, steps: Sequence[StepRow], move: End) -> Change:
 
 
 def _done(row: StepRow, saga: SagaRow, output: Any, now: datetime, how: str) -> Change:
-    new = replace(
+    new = changed(
         row,
         state=StepState.COMPLETED,
         output=output,
@@ -309,7 +336,7 @@ def _done(row: StepRow, saga: SagaRow, output: Any, now: datetime, how: str) -> 
 
 def _not_done(step: Step, row: StepRow, saga: SagaRow, refused: Refused, at: At) -> Change:
     again = refused.retry and (at.past or row.attempt < step.retry.attempts)
-    new = replace(
+    new = changed(
         row,
         state=StepState.PENDING if again else StepState.FAILED,
         error=refused.message,

@@ -80,7 +80,8 @@ STEP_TRANSITIONS: Mapping[StepState, frozenset[StepState]] = {
     StepState.IN_PROGRESS: frozenset(
         {StepState.COMPLETED, StepState.FAILED, StepState.UNKNOWN, StepState.PENDING}
     ),
-    StepState.COMPLETED: frozenset({StepState.COMPENSATING}),
+    # Parked without a trace of a call: undoing it ends its runners.
+    StepState.COMPLETED: frozenset({StepState.COMPENSATING, StepState.PARKED}),
     StepState.FAILED: frozenset({StepState.PENDING, StepState.IN_PROGRESS, StepState.SKIPPED}),
     # Verified or judged by a person as done or not done; or called again with the same key; else
     # compensated as if done.
@@ -92,9 +93,10 @@ STEP_TRANSITIONS: Mapping[StepState, frozenset[StepState]] = {
             StepState.IN_PROGRESS,
             StepState.SKIPPED,
             StepState.COMPENSATING,
+            StepState.PARKED,
         }
     ),
-    StepState.SKIPPED: frozenset({StepState.COMPENSATING}),
+    StepState.SKIPPED: frozenset({StepState.COMPENSATING, StepState.PARKED}),
     StepState.COMPENSATING: frozenset({StepState.COMPENSATED, StepState.PARKED}),
     StepState.COMPENSATED: frozenset(),
     # Retried, or marked as handled by hand.

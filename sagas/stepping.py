@@ -19,6 +19,7 @@ from sagas.plan import (
     Doubt,
     End,
     GiveUp,
+    Park,
     Rest,
     Stay,
     TurnBack,
@@ -26,7 +27,7 @@ from sagas.plan import (
     is_past_pivot,
     plan,
 )
-from sagas.records import Change
+from sagas.records import Change, kept_input
 from sagas.settle import At, Doubted, Outcome
 
 Calling: TypeAlias = Act | Ask | Undo
@@ -65,6 +66,8 @@ def move_on(held: Held, clock: Clock, rng: Random) -> Calling | None:
                 return None
             case Doubt():
                 held.apply(settle.doubt(held.definition, held.steps, held.saga, move, At(now, rng)))
+            case Park(order):
+                held.apply(settle.park(held.steps[order], held.saga, move))
             case GiveUp(order):
                 held.apply(settle.give_up(held.steps[order], held.saga))
             case TurnBack():
@@ -98,11 +101,8 @@ def is_local(calls: Sequence[Target]) -> bool:
 def begin(held: Held, target: Target, clock: Clock, using: str) -> Flight:
     """The intent, which has to be stored before the call."""
     order, step, half = target
-    row = held.steps[order]
-    if half is Half.ACTION:
-        held.apply(settle.begin_action(step, row, held.saga, clock.now()))
-    elif half is Half.COMPENSATION:
-        held.apply(settle.begin_undoing(step, row, held.saga, clock.now()))
+    if half is not Half.VERIFY:
+        held.apply(intent(held, target, clock.now()))
     context = context_of(held.saga, held.steps, held.steps[order], half, using)
     until = held.steps[order].timeout_at
     if half is Half.VERIFY or until is None:
@@ -110,6 +110,16 @@ def begin(held: Held, target: Target, clock: Clock, using: str) -> Flight:
     flight = Flight(held, order, step, half, context, until)
     held.in_flight[order] = flight
     return flight
+
+
+def intent(held: Held, target: Target, now: datetime) -> Change:
+    """That an action or a compensation is called now."""
+    order, step, half = target
+    row = held.steps[order]
+    if half is Half.COMPENSATION:
+        return settle.begin_undoing(step, row, held.saga, now)
+    given = kept_input(held.saga, held.steps) if row.started_at is None else None
+    return settle.begin_action(step, row, held.saga, now, given)
 
 
 def end(flight: Flight, outcome: Outcome | Verdict, clock: Clock, rng: Random) -> bool:
@@ -127,7 +137,9 @@ def _change(flight: Flight, outcome: Outcome | Verdict, clock: Clock, rng: Rando
     at = At(clock.now(), rng, is_past_pivot(held.definition, held.steps))
     if isinstance(outcome, Done | Answer) or flight.half is Half.VERIFY:
         verdict = outcome if isinstance(outcome, Done | Answer | Doubted) else UNSURE
-        return settle.end_verification(step, row, held.saga, verdict, at)
+        change = settle.end_verification(step, row, held.saga, verdict, at)
+        # Else the action may be what kills its runners, and this comes back after each.
+        return settle.came_back(change) if isinstance(verdict, Done) else change
     if flight.half is Half.ACTION:
-        return settle.end_action(step, row, held.saga, outcome, at)
-    return settle.end_undoing(step, row, held.saga, outcome, at)
+        return settle.came_back(settle.end_action(step, row, held.saga, outcome, at))
+    return settle.came_back(settle.end_undoing(step, row, held.saga, outcome, at))

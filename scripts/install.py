@@ -19,6 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
+#: A server of its own, and Django's tasks where Django has none: the sample's jobs are such.
+EXTRAS = "embedded,tasks"
 
 
 def main() -> int:
@@ -66,7 +68,7 @@ def make_environment(venv: Path) -> None:
 
 def install(venv: Path, *, dev: bool) -> None:
     """Install what is missing; a stamp in the environment remembers what was installed."""
-    wanted = hashlib.sha256()
+    wanted = hashlib.sha256(EXTRAS.encode())
     for name in ("pyproject.toml", "constraints.txt"):
         wanted.update((ROOT / name).read_bytes())
     stamp = venv / ("installed-dev" if dev else "installed")
@@ -85,7 +87,7 @@ def install(venv: Path, *, dev: bool) -> None:
     constraints = ["--constraint", ROOT / "constraints.txt"]
     groups = ["--group", f"{ROOT / 'pyproject.toml'}:dev"] if dev else []
     # Dependency groups came with pip 25.1, and the interpreter may have brought an older one.
-    for words in (["pip>=25.1"], ["--editable", f"{ROOT}[embedded]", *groups]):
+    for words in (["pip>=25.1"], ["--editable", f"{ROOT}[{EXTRAS}]", *groups]):
         if subprocess.run([*pip, *constraints, *words], check=False).returncode:
             raise SystemExit("The installation failed; what pip says above tells why.")
     stamp.write_text(wanted.hexdigest())

@@ -1,4 +1,5 @@
-"""Takes the pictures of the documentation: the admin's index, a dead letter, a saga; the schema.
+"""Takes the pictures of the documentation: the admin's index, its jobs, a dead letter, a saga; the
+schema.
 
     python scripts/screenshots.py [--base-url URL] [--directory docs/images]
 
@@ -31,6 +32,21 @@ FLAGS = (
 )
 
 
+#: Jobs and events of each minute, more of them towards its end; some failed, and some wait.
+BUSY_HOUR = """
+INSERT INTO jobs (id, spec, state, name, created_at)
+SELECT gen_random_uuid(), '{}',
+       CASE WHEN (m * 7 + n) % 31 = 0 THEN 'FAILED' WHEN m < 4 AND n % 2 = 0 THEN 'PENDING'
+            ELSE 'SUCCEEDED' END,
+       'thumbnail', now() - m * interval '1 minute' - n * interval '1 second'
+  FROM generate_series(0, 59) AS a (m), generate_series(1, 55 - m / 2 - m * 7 % 13) AS b (n);
+INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload, status, published_at)
+SELECT gen_random_uuid(), 'JOB', 'ThumbnailStored', '{}', 'PUBLISHED',
+       now() - m * interval '1 minute' - n * interval '0.5 second'
+  FROM generate_series(0, 59) AS a (m), generate_series(1, 90 - m - m * 5 % 17) AS b (n)
+"""
+
+
 @dataclass(frozen=True)
 class Site:
     """Where the pictures are taken, and as whom."""
@@ -41,10 +57,14 @@ class Site:
 
 
 def sample() -> None:
-    """Load the sample."""
+    """Load the sample, and let the last hour be a busy one."""
+    from django.db import connection  # noqa: PLC0415
+
     from hodei.sample import load_sample  # noqa: PLC0415
 
     load_sample()
+    with connection.cursor() as cursor:
+        cursor.execute(BUSY_HOUR)
 
 
 def bad_night() -> None:
@@ -135,13 +155,26 @@ Picture = Callable[[str], None]
 
 
 def of_sample(page: Page, site: Site, picture: Picture) -> None:
-    """The index, a dead letter and a saga."""
+    """The index, jobs, a dead letter, a saga, and what is asked before a decision."""
     picture("admin-index")
+    page.goto(f"{site.url}/admin/overview/")
+    picture("overview")
+    page.goto(f"{site.url}/admin/jobs/job/")
+    picture("jobs")
     letters = f"{site.url}/admin/outbox/deadletter/"
     open_first(page, f"{letters}?state=open&event_type=SettlementFailed")
     picture("dead-letter")
     open_first(page, f"{site.url}/admin/sagas/saga/?outcome=COMPENSATED")
     picture("saga")
+    page.goto(f"{site.url}/admin/jobs/job/")
+    for name in ("sync-catalogue", "settlement 2290", "settlement 2289"):
+        page.check(f"#result_list tr:has-text('{name}') input")
+    page.select_option("select[name=action]", "retry")
+    with page.expect_navigation():
+        page.click(".actions button")
+    page.fill("[name=reason]", "The ledger is open again.")
+    page.focus(".hodei-answer button")
+    picture("decision")
 
 
 def of_schema(page: Page, site: Site, picture: Picture) -> None:

@@ -31,6 +31,7 @@ MACHINES: list[tuple[str, type[StrEnum], Mapping[Any, frozenset[Any]]]] = [
     ("Providers", jobs.ProviderStatus, jobs.PROVIDER_TRANSITIONS),
     ("Events", outbox.EventStatus, outbox.EVENT_TRANSITIONS),
     ("Keys held back by the relay", outbox.KeyState, outbox.KEY_TRANSITIONS),
+    ("Breakers of relays", outbox.BreakerState, outbox.BREAKER_TRANSITIONS),
     ("Dead letters", outbox.DeadLetterState, outbox.DEAD_LETTER_TRANSITIONS),
     ("Sagas", sagas.SagaState, sagas.SAGA_TRANSITIONS),
     ("Steps", sagas.StepState, sagas.STEP_TRANSITIONS),

@@ -17,7 +17,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import ValidationError
 from django.db.models import JSONField, Model, Q, QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
 from hodei.admin.listing import BoundedChangeList, CappedPaginator, exact_match
 from hodei.admin.rendering import (
@@ -45,7 +46,8 @@ class ReadOnlyAdmin(_ModelAdmin):
     ``search_fields`` are matched exactly (see ``exact_match``), ``sortable_by`` names columns whose
     order an index gives, ``linked_lookups`` are the fields that links from other pages filter by,
     ``list_cut`` names long texts of which a list shows the first line, ``panels`` the permission
-    that a fieldset needs, by its title.
+    that a fieldset needs, by its title. ``explanation`` says over a list what its
+    rows are.
     """
 
     paginator = CappedPaginator
@@ -60,6 +62,8 @@ class ReadOnlyAdmin(_ModelAdmin):
     linked_lookups: ClassVar[Sequence[str]] = ()
     list_cut: ClassVar[Sequence[str]] = ()
     panels: ClassVar[Mapping[str, str]] = {}
+    explanation: ClassVar[str] = ""
+    change_list_template = "hodei/admin/list.html"
 
     class Media:
         css = {"all": ["hodei/admin.css"]}
@@ -93,6 +97,13 @@ class ReadOnlyAdmin(_ModelAdmin):
             elif parameter := getattr(entry, "parameter_name", None):
                 known.add(parameter)
         return lookup in known or (name in known and rest in {"exact", "isnull", "id__exact"})
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, under the name of what it lists."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list that sorts and counts within bounds."""
@@ -206,6 +217,11 @@ def show_state(name: str, description: str, tones: Tones) -> Display:
     return _display(lambda row: badge(getattr(row, name), tones), description)
 
 
-def show_link(name: str, description: str, view: str) -> Display:
-    """An id that has a page of its own, which may be gone."""
-    return _display(lambda row: link(view, getattr(row, name)), description)
+def show_link(name: str, description: str, view: str, *, short: bool = False) -> Display:
+    """An id that has a page of its own, which may be gone; ``short`` for lists."""
+
+    def show(row: Any) -> str:
+        key = getattr(row, name)
+        return link(view, key, code(key, short=short))
+
+    return _display(show, description)

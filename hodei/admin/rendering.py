@@ -20,6 +20,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from hodei.columns import words_of
 from hodei.redaction import redact, redact_text
 
 #: Characters of one value that a page shows, and of JSON that it reads at all.
@@ -32,7 +33,8 @@ EMPTY = "-"
 
 #: What a state asks of a person: good, busy, wait, bad or quiet, by the state's value.
 Tones: TypeAlias = Mapping[str, str]
-_SPACE = "\N{NO-BREAK SPACE}"
+#: Where no line is to be broken.
+SPACE = "\N{NO-BREAK SPACE}"
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
@@ -58,15 +60,15 @@ def span(length: timedelta) -> str:
     """A length of time in its two largest units, ``3 h 20 min``, which no line break parts."""
     seconds = int(length.total_seconds())
     if seconds < 1:
-        return f"{max(0, round(length.total_seconds() * 1000))}{_SPACE}ms"
+        return f"{max(0, round(length.total_seconds() * 1000))}{SPACE}ms"
     parts: list[str] = []
     for unit, size in _UNITS:
         count, seconds = divmod(seconds, size)
         if count or parts:
-            parts.append(f"{count}{_SPACE}{unit}" if count else "")
+            parts.append(f"{count}{SPACE}{unit}" if count else "")
         if len(parts) == 2:
             break
-    return _SPACE.join(filter(None, parts))
+    return SPACE.join(filter(None, parts))
 
 
 def moment(at: datetime) -> str:
@@ -97,8 +99,7 @@ def badge(value: str | None, tones: Tones) -> str:
     if not value:
         return EMPTY
     tone = tones.get(value, "quiet")
-    words = value.replace("_", " ").capitalize()
-    return format_html('<span class="hodei-state hodei-{}">{}</span>', tone, words)
+    return format_html('<span class="hodei-state hodei-{}">{}</span>', tone, words_of(value))
 
 
 def progress(done: int, total: int) -> str:
@@ -107,8 +108,8 @@ def progress(done: int, total: int) -> str:
         return EMPTY
     return format_html(
         '<progress class="hodei-progress" value="{}" max="{}" aria-label="{} of {} steps">'
-        "</progress> {} of {}",
-        *(done, total, done, total, done, total),
+        "</progress> {}",
+        *(done, total, done, total, SPACE.join((str(done), "of", str(total)))),
     )
 
 
@@ -125,6 +126,15 @@ def code(value: object, *, short: bool = False) -> str:
         return EMPTY
     text = str(value)
     return format_html('<code title="{}">{}</code>', text, text[:8] if short else text)
+
+
+def clipped(text: str | None, longest: int = 24) -> str:
+    """A name or a key in a list: its beginning, and the whole on hover."""
+    if not text:
+        return EMPTY
+    if len(text) <= longest:
+        return text
+    return format_html('<span title="{}">{}…</span>', text, text[: longest - 1])
 
 
 def text_block(text: str | None) -> str:
@@ -192,6 +202,11 @@ def link(view: str, key: object, words: str | None = None) -> str:
     address = page_of(view, key)
     shown = words or code(key)
     return format_html('<a href="{}">{}</a>', address, shown) if address else shown
+
+
+def button(address: str, words: str) -> str:
+    """A link that begins something."""
+    return format_html('<a class="hodei-act" href="{}">{}</a>', address, words)
 
 
 def list_link(view: str, words: str, **lookups: object) -> str:

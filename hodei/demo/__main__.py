@@ -5,13 +5,14 @@ Everything is real: the database, the runner, the workers, and the signal that k
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +31,17 @@ class Stuck(Exception):  # noqa: N818
     """Something that was to happen did not. The text says what was waited for."""
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
     """Returns the exit code: 1 where it did not go as it should, 3 without a database."""
+    argparse.ArgumentParser(
+        prog="python -m hodei.demo",
+        description=(
+            "Show a job outlive the worker that runs it, on real processes and in a database of "
+            "its own, which is dropped at the end: on the server that DATABASE_URL names, or else "
+            "the embedded one."
+        ),
+        epilog="Exit codes: 0 it did, 1 it did not, 3 no database, 130 interrupted.",
+    ).parse_args(arguments)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     try:
@@ -163,4 +173,4 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

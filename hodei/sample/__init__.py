@@ -19,7 +19,7 @@ from hodei.sample.draft import Draft
 from hodei.sample.jobs import sample_jobs
 from hodei.sample.outbox import sample_outbox
 from hodei.sample.sagas import sample_sagas
-from jobs.models import Job, Provider
+from jobs.models import Job, Provider, Schedule
 from outbox.models import Event
 from sagas.models import Saga
 
@@ -48,7 +48,8 @@ def load_sample(
 ) -> SampleReport | None:
     """Load the sample in one transaction of its own, or in the caller's if one is open.
 
-    Returns None, and writes nothing, where a job, an event, a saga or a provider is there already.
+    Returns None, and writes nothing, where a job, an event, a saga, a provider or a schedule
+    is there already.
     The same ``now`` and ``seed`` give the same rows.
     """
     with transaction.atomic(using=using):
@@ -63,7 +64,7 @@ def load_sample(
         return SampleReport(_write(rows, using))
 
 
-_GUARDED: tuple[type[models.Model], ...] = (Job, Event, Saga, Provider)
+_GUARDED: tuple[type[models.Model], ...] = (Job, Event, Saga, Provider, Schedule)
 
 
 def _write(rows: Iterable[models.Model], using: str) -> dict[str, int]:

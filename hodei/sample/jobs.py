@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Model
 
 from hodei.sample.draft import Draft
+from jobs import cron
 from jobs.models import (
     AuditRecord,
     BootstrapToken,
@@ -17,9 +18,10 @@ from jobs.models import (
     Lease,
     Provider,
     QueueEntry,
+    Schedule,
     Worker,
 )
-from jobs.states import JobState, ProviderStatus, ProviderType, WorkerState
+from jobs.states import JobState, Missed, Overlap, ProviderStatus, ProviderType, WorkerState
 
 LEASE = timedelta(seconds=30)
 
@@ -41,7 +43,12 @@ def sample_jobs(draft: Draft) -> tuple[SampleJobs, list[Model]]:
     beside = [*_waiting(draft, sample), *_held(draft, sample)]
     _ended(draft, sample)
     rows: list[Model] = [*sample.providers.values(), *sample.jobs.values(), *workers, *beside]
-    return sample, [*rows, *_tokens(draft, sample), *_audit(draft, sample)]
+    return sample, [
+        *rows,
+        *_tokens(draft, sample),
+        *_schedules(draft),
+        *_audit(draft, sample),
+    ]
 
 
 def _providers(draft: Draft, sample: SampleJobs) -> None:
@@ -124,7 +131,7 @@ def _job(draft: Draft, sample: SampleJobs, name: str, state: JobState, **values:
 
 
 def _task(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "python", "task": f"shop.tasks.{path}", "kwargs": arguments}
+    return {"python": {"task": f"hodei.sample.tasks.{path}", "kwargs": arguments}}
 
 
 def _shell(command: str, *arguments: str) -> dict[str, Any]:
@@ -255,6 +262,29 @@ def _tokens(draft: Draft, sample: SampleJobs) -> list[BootstrapToken]:
             ("eu-west-7f9c", 52.2, 52.0),
             ("eu-west-0ca4", 0.4, None),
             ("eu-west-91ee", 0.1, None),
+        )
+    ]
+
+
+def _schedules(draft: Draft) -> list[Schedule]:
+    """One that is due tonight, and one that somebody has disabled."""
+    return [
+        Schedule(
+            name=name,
+            cron=times,
+            time_zone="Europe/Madrid",
+            spec=_task(task, {"run": name}),
+            options={"queue": "reports"},
+            overlap=Overlap.SKIP.value,
+            missed=Missed.ONCE.value,
+            enabled=enabled,
+            next_run_at=next(cron.times(times, "Europe/Madrid", after=draft.now)),
+            created_at=draft.ago(hours=700),
+            updated_at=draft.ago(hours=30),
+        )
+        for name, times, task, enabled in (
+            ("archive-logs", "30 2 * * *", "archive_logs", True),
+            ("newsletter", "0 9 * * 1", "newsletter", False),
         )
     ]
 

@@ -227,7 +227,8 @@ def _failed(draft: Draft, sample: SampleJobs) -> Story:
     job = sample.jobs["train-ranking 16"]
     story = _start(
         draft, SagaKind.RECOVERY, RECOVERY, 124, business_key=str(job.id),
-        correlation_id="train-ranking-16", metadata={"job": str(job.id), "provider": "k8s-eu-west"},
+        correlation_id="train-ranking-16",
+        metadata={"job_id": str(job.id), "provider": "k8s-eu-west"},
     )  # fmt: skip
     story.do("check_connectivity", 15.0, {"worker": "eu-west-55aa"}, {"alive": False})
     story.do("provision_replacement", 24.9, {"provider": "k8s-eu-west"}, {"pod": "eu-west-e0f1"})
@@ -246,7 +247,7 @@ def _running(draft: Draft, sample: SampleJobs) -> Story:
     job, worker = sample.jobs["settlement 2291"], sample.workers["eu-west-7f9c"]
     story = _start(
         draft, SagaKind.EXECUTION, EXECUTION, 4.25, business_key=str(job.id), actor="billing",
-        correlation_id="settlement-2291", metadata={"job": str(job.id)},
+        correlation_id="settlement-2291", metadata={"job_id": str(job.id)},
         lease_owner=RUNNER, lease_until=draft.soon(seconds=21),
     )  # fmt: skip
     given = {"job": str(job.id)}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
 from django.apps import AppConfig
 
 
@@ -12,6 +15,7 @@ class SchemaConfig(AppConfig):
     label = "hodei_schema"
     verbose_name = "Schema"
     default_auto_field = "django.db.models.BigAutoField"
+    admin_roles: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     def ready(self) -> None:
         """Register the system checks, by importing them."""

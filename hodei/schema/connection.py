@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import DEFAULT_DB_ALIAS, Error, NotSupportedError, connections
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    Error,
+    NotSupportedError,
+    OperationalError,
+    connections,
+)
 
 from hodei.schema.errors import SchemaError
 from hodei.schema.reasons import (
@@ -27,6 +33,8 @@ _LIBRARY_PREFIX = re.compile(
     r"^(connection failed: |connection is bad: )?"
     r'(connection to server (at|on socket) "[^"]*"(, port \d+)? failed: )?'
 )
+#: Of a table, a column or a function that this code knows and the database does not.
+_NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
 _LIBPQ_HINT = re.compile(r"\s*Is the server running[^?]*\?")
 
 
@@ -87,11 +95,22 @@ def connection_failed(error: Error, using: str = DEFAULT_DB_ALIAS) -> Connection
     return ConnectionFailed(**target, reason=reason, words=words)
 
 
-def words_of(error: Error, using: str) -> str:
-    """One sentence or two for an operator, for whatever a database said no to."""
+def words_of(error: Exception, using: str) -> str:
+    """One sentence or two for an operator, for whatever a database said no to: an error of Django
+    or of the driver."""
+    if not isinstance(error, Error):
+        wrapped = OperationalError(str(error))
+        wrapped.__cause__ = error
+        error = wrapped
     failure = connection_failed(error, using)
     if failure is not None:
         return str(failure)
+    if getattr(error.__cause__, "sqlstate", None) in _NOT_MIGRATED:
+        words = str(error).partition("\n")[0]
+        return (
+            f"The schema of database {using!r} is not the one of this code: {words}. Run "
+            "manage.py migrate; schema_status lists what is pending."
+        )
     words = " ".join(str(error).split())
     return (
         f'Could not read from database {using!r}: "{words}". '
@@ -117,8 +136,9 @@ def require_postgresql(using: str) -> DatabaseWrapper:
     if connection.vendor != "postgresql":
         engine = connection.settings_dict["ENGINE"]
         raise EngineNotSupported(
-            f"Database {using!r} uses the engine {engine!r}; hodei.schema works on PostgreSQL "
-            f"alone: set DATABASES[{using!r}]['ENGINE'] to 'django.db.backends.postgresql'."
+            f"Database {using!r} uses the engine {engine!r}; Hodei works on PostgreSQL alone: set "
+            f"DATABASES[{using!r}]['ENGINE'] to 'django.db.backends.postgresql', or name another "
+            "database."
         )
     return connection  # type: ignore[return-value]
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from difflib import get_close_matches
 
+from hodei.values import shown
+
+#: Characters of a word that are looked at.
+LONGEST_WORD = 200
+
 
 def near_matches(word: str, known: Collection[str], limit: int = 3) -> list[str]:
     """Return the names closest to the word, best first: alike in letters, or holding the word."""
@@ -16,7 +21,7 @@ def near_matches(word: str, known: Collection[str], limit: int = 3) -> list[str]
 
 def not_found(kind: str, word: str, known: Collection[str]) -> str:
     """Say that there is no such thing, and what there is: the near ones, or all of them."""
-    near = near_matches(word, known)
+    near = near_matches(word[:LONGEST_WORD], known)
     if near:
-        return f"There is no {kind} {word!r}. Did you mean {' or '.join(near)}?"
-    return f"There is no {kind} {word!r}; there are: {', '.join(sorted(known)) or 'none'}."
+        return f"There is no {kind} {shown(word)}. Did you mean {' or '.join(near)}?"
+    return f"There is no {kind} {shown(word)}; there are: {', '.join(sorted(known)) or 'none'}."

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from hodei.values import FIRST_YEAR, is_instant, shown
+
+_EARLIEST = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -25,13 +28,17 @@ def instant(text: str, now: datetime) -> datetime:
     """Read an ISO 8601 date or time (UTC where it names no zone), or a span before ``now``: 90m,
     12h, 7d. Raises ValueError."""
     span = re.fullmatch(r"(\d+)([smhdw])", text.strip())
+    found: object = None
     try:
         if span:
-            return now - timedelta(**{_UNITS[span[2]]: int(span[1])})
-        found = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError) as error:
+            return max(now - timedelta(**{_UNITS[span[2]]: int(span[1])}), _EARLIEST)
+        given = datetime.fromisoformat(text.strip())
+        found = given if given.tzinfo else given.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        pass
+    if not is_instant(found):
         raise ValueError(
-            f"{text!r} is no time: write a date (2026-03-31), a time (2026-03-31T12:00) in UTC, "
-            "or how long ago it was (90m, 12h, 7d)."
-        ) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+            f"{shown(text)} is no time: write a date (2026-03-31), a time (2026-03-31T12:00) in "
+            "UTC, or how long ago it was (90m, 12h, 7d)."
+        )
+    return found

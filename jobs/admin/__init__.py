@@ -5,6 +5,6 @@ Django finds this package; its modules register their pages as they are imported
 
 from __future__ import annotations
 
-from jobs.admin import records, runs, work, workers
+from jobs.admin import overview, records, runs, work, workers
 
-__all__ = ["records", "runs", "work", "workers"]
+__all__ = ["overview", "records", "runs", "work", "workers"]

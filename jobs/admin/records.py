@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import urlencode
+
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_safe
 
 from hodei.admin.filters import age_filter, leading_value_filter
 from hodei.admin.readonly import (
@@ -16,16 +24,24 @@ from hodei.admin.rendering import (
     EMPTY,
     list_link,
 )
+from hodei.admin.sweeping import matching
+from jobs.admin.export import FORMATS, exported
 from jobs.models import (
     AuditRecord,
     LogFile,
 )
 
 
+def _export_address(form: str, back: str) -> str:
+    query = urlencode({"format": form, "back": back})
+    return f"{reverse('admin:jobs_auditrecord_export')}?{query}"
+
+
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
     """What happened, newest first."""
 
+    explanation = "What people, workers and the platform did to jobs, workers and providers."
     list_display = ("event_type", "actor", "age", "correlation_id")
     list_filter = (
         leading_value_filter("event_type", "what"),
@@ -40,6 +56,31 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         (None, {"fields": ("event_type", "actor", "occurred", "correlation")}),
         ("Details", {"fields": ("id", "payload_block")}),
     )
+
+    def get_urls(self) -> list[URLPattern]:
+        """Beside the pages, the list as a file."""
+        view = self.admin_site.admin_view(require_safe(self.export_view))
+        return [path("export/", view, name="jobs_auditrecord_export"), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, with the ways to take it along."""
+        back = request.GET.urlencode()
+        ways = [(f"Download as {form.upper()}", _export_address(form, back)) for form in FORMATS]
+        return super().changelist_view(request, {"ways": ways, **(extra_context or {})})
+
+    def export_view(self, request: HttpRequest) -> HttpResponseBase:
+        """What the list shows, as a file."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = request.GET
+        form, back = asked.get("format", ""), asked.get("back", "")
+        found = matching(self, request, back)
+        if found is None:
+            raise Http404("The list has no such filter.")
+        address = request.build_absolute_uri(_export_address(form, back))
+        return exported(found.queryset, form, asked.get("after", ""), address)
 
     age = show_age("occurred_at", "When")
     occurred = show_when("occurred_at", "When")
@@ -56,6 +97,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 class LogFileAdmin(ReadOnlyAdmin):
     """Log files, the last to expire first."""
 
+    explanation = "What jobs have written, kept until its time is up. jobs_logs prints it."
     list_display = ("storage_uri", "size_bytes", "entry_count", "age", "expiry")
     search_fields = ("id", "job", "storage_uri")
     search_help_text = "Id of the file or its job, or its whole address."

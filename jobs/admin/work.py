@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import connections, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.views.decorators.http import require_safe
 
+from hodei.admin.actions import Judge
+from hodei.admin.deciding import DecidingAdmin
 from hodei.admin.filters import age_filter, leading_value_filter
 from hodei.admin.readonly import (
     ReadOnlyAdmin,
@@ -23,7 +31,9 @@ from hodei.admin.readonly import (
 )
 from hodei.admin.rendering import (
     EMPTY,
+    SPACE,
     Tones,
+    clipped,
     code,
     json_columns,
     json_of,
@@ -34,6 +44,10 @@ from hodei.admin.rendering import (
     table,
     when,
 )
+from hodei.redaction import redact_text
+from jobs.admin.decisions import JOB_ACTIONS, judge_job
+from jobs.admin.output import NothingWritten, attempts_panel, log_of, output_panel
+from jobs.logs.store import LogUnreadable
 from jobs.models import (
     AuditRecord,
     DeferredEntry,
@@ -60,12 +74,15 @@ AUDIT_LIMIT = 100
 
 
 @admin.register(Job)
-class JobAdmin(ReadOnlyAdmin):
+class JobAdmin(DecidingAdmin):
     """Jobs, newest first."""
 
+    explanation = "Work that waits, runs or has ended. Tick rows and choose an action, or open one."
+    decisions = JOB_ACTIONS
+    state_cell = "job_state"
+
     list_display = (
-        *("job_name", "job_state", "queue", "priority", "tries", "age", "took"),
-        *("first_error", "correlation_id"),
+        *("job_name", "job_state", "age", "in_queue", "runs", "first_error", "belongs_to"),
     )
     list_filter = ("state", age_filter("created_at", "enqueued"))
     search_fields = ("id", "correlation_id", "idempotency_key")
@@ -74,7 +91,11 @@ class JobAdmin(ReadOnlyAdmin):
     sortable_by = ("age",)
     linked_lookups = ("selected_provider", "correlation_id")
     list_cut = ("error_message",)
-    panels = {"Audit": "jobs.view_auditrecord"}
+    panels = {
+        "Audit": "jobs.view_auditrecord",
+        "Failed attempts": "jobs.view_failedattempt",
+        "Output": "jobs.view_logtail",
+    }
     fieldsets = (
         (
             None,
@@ -93,6 +114,8 @@ class JobAdmin(ReadOnlyAdmin):
             "What",
             {"fields": ("name", "queue", "priority", "spec_block", "context_block")},
         ),
+        ("Failed attempts", {"fields": ("attempts_panel",), "classes": ("hodei-wide",)}),
+        ("Output", {"fields": ("output_panel",), "classes": ("hodei-wide",)}),
         ("Audit", {"fields": ("audit_panel",), "classes": ("hodei-wide",)}),
         (
             "Belongs to",
@@ -121,6 +144,32 @@ class JobAdmin(ReadOnlyAdmin):
     context_block = show_json("execution_context", "Execution context")
     metadata_block = show_json("metadata", "Metadata")
 
+    def judge(self, rows: Sequence[Any], using: str) -> Judge:
+        """By the state of each."""
+        return judge_job
+
+    def get_urls(self) -> list[URLPattern]:
+        """Beside the pages, what a job has written, as a file."""
+        view: Any = require_safe(self.log_view)
+        for alias in connections:  # no transaction is open while a storage is read
+            view = transaction.non_atomic_requests(using=alias)(view)
+        return [
+            path("<path:job_id>/log/", self.admin_site.admin_view(view), name="jobs_job_log"),
+            *super().get_urls(),
+        ]
+
+    def log_view(self, request: HttpRequest, job_id: str) -> HttpResponseBase:
+        """The log, or the page of the job with the reason why it cannot be read."""
+        try:
+            return log_of(request, job_id, self.get_queryset(request).db)
+        except (LogUnreadable, NothingWritten) as error:
+            messages.error(request, redact_text(str(error)))
+            return HttpResponseRedirect(reverse("admin:jobs_job_change", args=(job_id,)))
+
+    def title_of(self, row: Job) -> str:
+        """Its name, or its id."""
+        return row.name or str(row.pk)
+
     @admin.display(description="Job")
     def job_name(self, row: Job) -> str:
         return row.name or code(row.pk, short=True)
@@ -128,6 +177,19 @@ class JobAdmin(ReadOnlyAdmin):
     @admin.display(description="Attempts")
     def tries(self, row: Job) -> str:
         return f"{row.attempts} of {row.max_attempts}"
+
+    @admin.display(description="Queue, priority")
+    def in_queue(self, row: Job) -> str:
+        return format_html("{},{}{}", clipped(row.queue, 16), SPACE, row.priority)
+
+    @admin.display(description="Attempts")
+    def runs(self, row: Job) -> str:
+        took = self.took(row)
+        return self.tries(row) if took == EMPTY else f"{self.tries(row)}, {took}"
+
+    @admin.display(description="Belongs to")
+    def belongs_to(self, row: Job) -> str:
+        return clipped(row.correlation_id)
 
     @admin.display(description="Ran for")
     def took(self, row: Job) -> str:
@@ -181,6 +243,14 @@ class JobAdmin(ReadOnlyAdmin):
             ]
         )
 
+    @admin.display(description="Failed attempts")
+    def attempts_panel(self, row: Job) -> str:
+        return attempts_panel(row)
+
+    @admin.display(description="Output")
+    def output_panel(self, row: Job) -> str:
+        return output_panel(row)
+
     @admin.display(description="Audit")
     def audit_panel(self, row: Job) -> str:
         if not row.correlation_id:
@@ -203,6 +273,7 @@ class JobAdmin(ReadOnlyAdmin):
 class QueueEntryAdmin(ReadOnlyAdmin):
     """What can be claimed now, in the order in which it will be."""
 
+    explanation = "Jobs that a worker may take now, in the order in which they are taken."
     list_display = ("queue", "priority", "job_link", "waiting")
     list_filter = (leading_value_filter("queue", "queue"),)
     list_select_related = ("job",)
@@ -228,6 +299,7 @@ class QueueEntryAdmin(ReadOnlyAdmin):
 class DeferredEntryAdmin(ReadOnlyAdmin):
     """What is due later, the next one first."""
 
+    explanation = "Jobs that are due later: delayed, or waiting for their next attempt."
     list_display = ("job_name", "due", "queue", "priority")
     list_select_related = ("job",)
     search_fields = ("job",)
@@ -252,7 +324,8 @@ class DeferredEntryAdmin(ReadOnlyAdmin):
 class LeaseAdmin(ReadOnlyAdmin):
     """Who runs what, the next to expire first."""
 
-    list_display = ("job_code", "job_name", "worker", "expires", "held", "epoch")
+    explanation = "Which worker holds which job, and until when it has to say again that it lives."
+    list_display = ("job_code", "job_name", "expires", "held", "worker_link", "epoch")
     search_fields = ("job",)
     search_help_text = "Id of the job."
     ordering = ("expires_at",)
@@ -265,6 +338,7 @@ class LeaseAdmin(ReadOnlyAdmin):
     acquired = show_when("acquired_at", "Claimed")
     job_code = show_code("job_id", "Job", short=True)
     job_page = show_link("job_id", "Job", "jobs_job")
+    worker_link = show_link("worker_id", "Worker", "jobs_worker", short=True)
     worker = show_link("worker_id", "Worker", "jobs_worker")
 
     def get_list_queryset(self, rows: QuerySet[Any]) -> QuerySet[Any]:

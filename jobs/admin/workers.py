@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
+from hodei.admin.actions import Judge
+from hodei.admin.deciding import DecidingAdmin
 from hodei.admin.readonly import (
     ReadOnlyAdmin,
     show_age,
@@ -28,6 +31,12 @@ from hodei.admin.rendering import (
     list_link,
     span,
     when,
+)
+from jobs.admin.decisions import (
+    PROVIDER_ACTIONS,
+    WORKER_ACTIONS,
+    judge_provider,
+    judge_worker,
 )
 from jobs.models import (
     BootstrapToken,
@@ -59,6 +68,15 @@ PROVIDER_TONES: Tones = {
 LIVE_WORKERS = [state.value for state in WorkerState if state not in WORKER_FINAL]
 
 
+def silent_for(border: timedelta, workers: QuerySet[Any]) -> QuerySet[Any]:
+    """Live workers, which an index keeps few, whose newest sign is older than the border."""
+    limit = timezone.now() - border
+    return workers.filter(
+        Q(last_heartbeat__lt=limit) | Q(last_heartbeat__isnull=True, created_at__lt=limit),
+        state__in=LIVE_WORKERS,
+    )
+
+
 class SilenceFilter(admin.SimpleListFilter):
     """Workers that ought to be alive, by how long nobody has heard of them."""
 
@@ -71,15 +89,11 @@ class SilenceFilter(admin.SimpleListFilter):
         return [(key, f"Over {span(border)}") for key, border in self.borders.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Live workers, which an index keeps few, whose newest sign is older than the border."""
+        """Those that have been so for longer than the border."""
         border = self.borders.get(self.value() or "")
         if border is None:
             return queryset
-        limit = timezone.now() - border
-        return queryset.filter(
-            Q(last_heartbeat__lt=limit) | Q(last_heartbeat__isnull=True, created_at__lt=limit),
-            state__in=LIVE_WORKERS,
-        )
+        return silent_for(border, queryset)
 
 
 class ConsumedFilter(admin.SimpleListFilter):
@@ -106,10 +120,14 @@ class ConsumedFilter(admin.SimpleListFilter):
 
 
 @admin.register(Worker)
-class WorkerAdmin(ReadOnlyAdmin):
+class WorkerAdmin(DecidingAdmin):
     """Workers by state."""
 
-    list_display = ("provider_resource_id", "worker_state", "provider", "job", "heartbeat", "age")
+    explanation = "Processes that run jobs: started by jobs_worker, or made by a provider."
+    decisions = WORKER_ACTIONS
+    state_cell = "worker_state"
+
+    list_display = ("worker_name", "worker_state", "heartbeat", "provider", "job", "age")
     list_filter = ("state", SilenceFilter)
     list_select_related = ("provider", "current_job")
     search_fields = ("id", "current_job")
@@ -147,6 +165,18 @@ class WorkerAdmin(ReadOnlyAdmin):
         named = Q(provider_resource_id=term, state__in=LIVE_WORKERS)
         return super().get_search_condition(rows, term) | named
 
+    def judge(self, rows: Sequence[Any], using: str) -> Judge:
+        """By the state of each."""
+        return judge_worker
+
+    def title_of(self, row: Worker) -> str:
+        """Its name at its provider, or its id."""
+        return row.provider_resource_id or str(row.pk)
+
+    @admin.display(description="Worker")
+    def worker_name(self, row: Worker) -> str:
+        return self.title_of(row)
+
     @admin.display(description="Job")
     def job(self, row: Worker) -> str:
         if row.current_job is None:
@@ -163,8 +193,12 @@ class WorkerAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Provider)
-class ProviderAdmin(ReadOnlyAdmin):
+class ProviderAdmin(DecidingAdmin):
     """Providers by name."""
+
+    explanation = "What makes workers. jobs_provider adds and changes them."
+    decisions = PROVIDER_ACTIONS
+    state_cell = "provider_status"
 
     list_display = ("name", "provider_type", "provider_status", "priority", "capacity", "age")
     list_filter = ("status",)
@@ -193,6 +227,14 @@ class ProviderAdmin(ReadOnlyAdmin):
         """Beside the row, its live workers."""
         return with_live_workers(super().get_detail_queryset(rows))
 
+    def judge(self, rows: Sequence[Any], using: str) -> Judge:
+        """By the status of each."""
+        return judge_provider
+
+    def title_of(self, row: Provider) -> str:
+        """Its name."""
+        return row.name
+
     @admin.display(description="Live workers")
     def capacity(self, row: Any) -> str:
         words = f"{row.live_workers or 0} of {row.max_workers}"
@@ -211,7 +253,8 @@ def with_live_workers(rows: QuerySet[Any]) -> QuerySet[Any]:
 class BootstrapTokenAdmin(ReadOnlyAdmin):
     """Tokens by their public id. The hash of the secret is read by nobody here."""
 
-    list_display = ("token", "token_state", "worker", "issued", "expiry")
+    explanation = "What a worker that a provider has made registers with, once."
+    list_display = ("token", "token_state", "expiry", "issued", "worker_link")
     list_filter = (ConsumedFilter,)
     search_fields = ("token",)
     search_help_text = "Public id of the token."
@@ -226,6 +269,7 @@ class BootstrapTokenAdmin(ReadOnlyAdmin):
     created = show_when("created_at", "Issued")
     expires = show_when("expires_at", "Expires")
     consumed = show_when("consumed_at", "Consumed")
+    worker_link = show_link("worker_id", "Worker", "jobs_worker", short=True)
     worker = show_link("worker_id", "Worker", "jobs_worker")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:

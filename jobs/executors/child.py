@@ -56,7 +56,7 @@ def _run_of(given: dict[str, Any]) -> Run:
     job["id"] = uuid.UUID(job["id"])
     for time in ("created_at", "started_at"):
         job[time] = job[time] and datetime.fromisoformat(job[time])
-    return Run(Claimed(**job), uuid.UUID(given["worker"]), given["deadline"])
+    return Run(Claimed(**job), uuid.UUID(given["worker"]), given["using"], given["deadline"])
 
 
 def _run(run: Run) -> Outcome:

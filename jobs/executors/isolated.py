@@ -84,7 +84,12 @@ def run_isolated(run: Run) -> Outcome:
 
 def _tell(stdin: IO[bytes] | None, run: Run) -> None:
     job: dict[str, Any] = run.job._asdict()
-    told = {"job": job, "worker": run.worker_id, "deadline": run.deadline}
+    told = {
+        "job": job,
+        "worker": run.worker_id,
+        "using": run.using,
+        "deadline": run.deadline,
+    }
     if stdin is None:
         return
     # One that has died already is found out by its silence.

@@ -25,7 +25,9 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections
 
 from hodei.compat import normalize_json
+from hodei.values import shown
 from jobs.callables import PROCESS, THREAD, Callee, TaskNotFound, callee
+from jobs.connections import tidy, tidy_all
 from jobs.context import JobContext
 from jobs.exceptions import DoNotRetry, Retry, Snooze
 from jobs.executors import SpecInvalid
@@ -74,19 +76,21 @@ class PythonExecutor:
     def validate(self, spec: Any) -> None:
         """Imports the task, which whoever enqueues it by its function has done already."""
         if not isinstance(spec, Mapping):
-            raise SpecInvalid(f"spec['python'] is {spec!r}; it is a dict.")
+            raise SpecInvalid(f"spec['python'] is {shown(spec)}; it is a dict.")
         if "task" not in spec:
-            raise SpecInvalid(f"spec['python'] is {spec!r}; it has the dotted path of a 'task'.")
+            raise SpecInvalid(
+                f"spec['python'] is {shown(spec)}; it has the dotted path of a 'task'."
+            )
         for key, value in spec.items():
             if key not in _KEYS:
                 known = ", ".join(map(repr, _KEYS))
-                raise SpecInvalid(f"spec['python'] has {key!r}; known are {known}.")
+                raise SpecInvalid(f"spec['python'] has {shown(key)}; known are {known}.")
             kind, words = _KEYS[key]
             if not isinstance(value, kind):
-                raise SpecInvalid(f"spec['python'][{key!r}] is {value!r}; it is {words}.")
+                raise SpecInvalid(f"spec['python'][{key!r}] is {shown(value)}; it is {words}.")
         if spec.get("isolation", THREAD) not in {THREAD, PROCESS}:
             raise SpecInvalid(
-                f"spec['python']['isolation'] is {spec['isolation']!r}; it is {THREAD!r} or "
+                f"spec['python']['isolation'] is {shown(spec['isolation'])}; it is {THREAD!r} or "
                 f"{PROCESS!r}."
             )
         try:
@@ -182,26 +186,9 @@ async def call_async(
             return TimedOut(f"Its time was over after {run.job.timeout:g} s."), error
         if isinstance(error, asyncio.CancelledError) and run.stopping.is_set():
             return Cancelled(), error
-        await sync_to_async(_tidy_all)()
+        await sync_to_async(tidy_all)()
         return _failed(error, found, run, context), error
     return _succeeded(value, context), None
-
-
-def tidy(connection: BaseDatabaseWrapper) -> None:
-    """Close a connection that is broken or too old, and never one that only CONN_MAX_AGE's default,
-    which is for requests, says has served its time. One of Django's pool goes back to it: slots
-    that kept theirs would leave the others waiting."""
-    if connection.settings_dict["OPTIONS"].get("pool") and not connection.in_atomic_block:
-        connection.close()
-        return
-    if not connection.settings_dict["CONN_MAX_AGE"]:
-        connection.close_at = None
-    connection.close_if_unusable_or_obsolete()
-
-
-def _tidy_all() -> None:
-    for connection in connections.all(initialized_only=True):
-        tidy(connection)
 
 
 def _succeeded(value: Any, context: JobContext | None) -> Outcome:

@@ -39,6 +39,8 @@ class Reserved:
     """A URI that a file may be written to, and what the job's log has already."""
 
     uri: str
+    #: job_log_garbage.id: the file is garbage unless it is settled.
+    note: int
     before: str | None
     size: int
     lines: int
@@ -54,6 +56,8 @@ class Written:
     size: int
     lines: int
     ttl_hours: float
+    #: Of its URI, as ``Reserved`` has it.
+    note: int
 
 
 @dataclass(slots=True)
@@ -201,7 +205,10 @@ def reserve(
         statement("jobs", "log_reserve"),
         {"ids": [job_id for job_id, _ in wanted], "uris": [uri for _, uri in wanted]},
     ).fetchall()
-    return {uri: Reserved(uri, before, size or 0, lines or 0) for uri, before, size, lines in rows}
+    return {
+        uri: Reserved(uri, note, before, size or 0, lines or 0)
+        for uri, note, before, size, lines in rows
+    }
 
 
 def settle(session: psycopg.Connection[Any], written: Sequence[Written]) -> set[str]:
@@ -215,6 +222,7 @@ def settle(session: psycopg.Connection[Any], written: Sequence[Written]) -> set[
             "sizes": [one.size for one in written],
             "lines": [one.lines for one in written],
             "hours": [one.ttl_hours for one in written],
+            "notes": [one.note for one in written],
         },
     ).fetchall()
     return {row[0] for row in rows}

@@ -74,9 +74,11 @@ class RunLog(Recorder):
                     store.delete(uri)
                 raise
         if saved != uri:
-            self._keeper.reserve(self._run.id, saved)
+            reserved = self._keeper.reserve(self._run.id, saved) or reserved
         hours = ttl_hours(self._run.metadata)
-        written = Written(self._run.id, self._run.job.epoch, saved, size, lines, hours)
+        written = Written(
+            self._run.id, self._run.job.epoch, saved, size, lines, hours, reserved.note
+        )
         if not self._keeper.settle(written):
             logger.warning("the log of a job was not kept job_id=%s uri=%s", self._run.id, saved)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from jobs.services.retention import LONGEST_KEPT
+from hodei.values import LONGEST_KEPT
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

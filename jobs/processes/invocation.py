@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hodei.values import shown
 from jobs.executors import SpecInvalid
 
 #: Bytes that Linux allows for one argument or one variable, its end among them (MAX_ARG_STRLEN).
@@ -112,13 +113,15 @@ def _env(given: object) -> dict[str, str]:
     found = _object("spec['env']", given)
     for name, value in found.items():
         if not name or "=" in name:
-            raise SpecInvalid(f"spec['env'] has {name!r}; a name has a character, and no '='.")
+            raise SpecInvalid(f"spec['env'] has {shown(name)}; a name has a character, and no '='.")
         if name in OURS:
             raise SpecInvalid(f"spec['env'] has {name!r}, which every command is given.")
         if not isinstance(value, str):
             # The value may be a secret, so it is not shown.
-            raise SpecInvalid(f"spec['env'][{name!r}] is a {type(value).__name__}; it is a text.")
-        _fits(f"spec['env'][{name!r}]", f"{name}={value}")
+            raise SpecInvalid(
+                f"spec['env'][{shown(name)}] is a {type(value).__name__}; it is a text."
+            )
+        _fits(f"spec['env'][{shown(name)}]", f"{name}={value}")
     return dict(found)
 
 
@@ -126,7 +129,7 @@ def _check_resources(resources: Mapping[str, Any]) -> None:
     for name, value in resources.items():
         positive = name.startswith(("cpu", "memory"))
         if positive and not (_is_number(value) and value > 0):
-            raise _wrong(f"spec['resources'][{name!r}]", value, "a number above 0")
+            raise _wrong(f"spec['resources'][{shown(name)}]", value, "a number above 0")
 
 
 def _check_places(name: str, needed: str, given: object) -> None:
@@ -160,11 +163,17 @@ def _fits(where: str, word: str) -> None:
 def _known(where: str, given: Mapping[str, Any], known: frozenset[str], also: str = "") -> None:
     for key in given:
         if key not in known:
-            raise SpecInvalid(f"{where} has {key!r}{also}; it may have {', '.join(sorted(known))}.")
+            raise SpecInvalid(
+                f"{where} has {shown(key)}{also}; it may have {', '.join(sorted(known))}."
+            )
 
 
 def _object(where: str, given: object) -> Any:
-    return _shaped(where, given, {}, lambda value: isinstance(value, Mapping), "an object")
+    found = _shaped(where, given, {}, lambda value: isinstance(value, Mapping), "an object")
+    for key in found:
+        if not isinstance(key, str):
+            raise SpecInvalid(f"{where} has the key {shown(key)}; keys are texts.")
+    return found
 
 
 def _list(where: str, given: object) -> Any:
@@ -186,6 +195,4 @@ def _is_number(value: object) -> bool:
 
 
 def _wrong(where: str, found: object, words: str) -> SpecInvalid:
-    text = repr(found)
-    shown = text if len(text) <= 60 else f"{text[:57]}..."
-    return SpecInvalid(f"{where} is {shown}; it is {words}.")
+    return SpecInvalid(f"{where} is {shown(found)}; it is {words}.")

@@ -14,6 +14,7 @@ from django.db.models import Count
 
 from hodei.compat import uuid7
 from hodei.redaction import redact, redact_text
+from hodei.values import check_instant, check_limit, check_text, shown, storable, worded
 from jobs import telling
 from jobs.events import KINDS
 from jobs.models import AuditRecord
@@ -21,6 +22,10 @@ from jobs.models import AuditRecord
 SYSTEM = "system"
 #: Records of one page, and how many there are where nobody says.
 MOST_FOUND, FOUND = 1_000, 100
+#: Characters of what is stored beside the payload, and of the payload as JSON.
+LONGEST_TEXT, LARGEST_PAYLOAD = 255, 256 * 1024
+#: Numbers from here on, and what is none, are stored as texts.
+LARGEST_NUMBER = 10**100
 
 
 class Session(Protocol):
@@ -76,16 +81,16 @@ def write(
     session: Session, event_type: str, records: Sequence[Record], *, actor: str = SYSTEM
 ) -> list[uuid.UUID]:
     """The same, for agents with a connection of their own."""
-    ids = [uuid7() for _ in records]
+    ids, event_type = [uuid7() for _ in records], worded(event_type)
     session.execute(
         telling.record_text(event_type),
         {
             "ids": ids,
-            "correlation_ids": [given.correlation_id for given in records],
-            "payloads": [json.dumps(_storable(redact(dict(given.payload)))) for given in records],
+            "correlation_ids": [_cut(given.correlation_id) for given in records],
+            "payloads": [_payload(given.payload) for given in records],
             "abouts": [given.about for given in records],
-            "event_type": event_type,
-            "actor": redact_text(_storable(actor))[:255],
+            "event_type": _cut(event_type),
+            "actor": _cut(redact_text(worded(actor))),
             "kind": KINDS.get(event_type),
             "destination": telling.destination(event_type),
         },
@@ -123,10 +128,10 @@ def find(
     """Return records, newest first. ``after`` is from the page before: the next page costs as much
     as the first, and records that come meanwhile shift nothing. Read-only.
 
-    Raises ValueError for a limit outside 1 to MOST_FOUND, and for a time without a time zone.
+    Raises ValueError for a limit outside 1 to MOST_FOUND, for a time without a time zone, and for a
+    text that no record can have.
     """
-    if isinstance(limit, bool) or not 1 <= limit <= MOST_FOUND:
-        raise ValueError(f"limit is {limit!r}; give 1 to {MOST_FOUND}.")
+    check_limit(limit, MOST_FOUND)
     rows = _matching(wanted or AuditFilter(), using).order_by("-occurred_at", "-id")
     if after is not None:
         instant, last = after
@@ -148,9 +153,9 @@ def count_by_type(
 
 def _matching(wanted: AuditFilter, using: str) -> Any:
     for field in ("since", "until"):
-        instant = getattr(wanted, field)
-        if instant is not None and instant.utcoffset() is None:
-            raise ValueError(f"{field} is {instant!r}; it is a datetime with a time zone.")
+        check_instant(field, getattr(wanted, field))
+    for field in ("correlation_id", "event_type", "actor"):
+        check_text(field, getattr(wanted, field))
     conditions = {
         "correlation_id": wanted.correlation_id,
         "event_type": wanted.event_type,
@@ -163,10 +168,26 @@ def _matching(wanted: AuditFilter, using: str) -> Any:
     )
 
 
+def _payload(given: Mapping[str, Any]) -> str:
+    """As JSON that can be stored, whatever it was; what is too long for it is cut."""
+    try:
+        # What holds itself, or is nested without end, is found here, and would cost too much there.
+        json.dumps(dict(given), default=shown)
+        text = json.dumps(_storable(redact(dict(given))), default=shown)
+    except (ValueError, TypeError, RecursionError):
+        return json.dumps({"cut": shown(given)})
+    return text if len(text) <= LARGEST_PAYLOAD else json.dumps({"cut": text[:LARGEST_PAYLOAD]})
+
+
+def _cut(text: object) -> str | None:
+    return None if text is None else storable(worded(text))[:LONGEST_TEXT]
+
+
 def _storable(value: Any) -> Any:
     if isinstance(value, str):
-        text = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-        return text.encode("utf-8", "replace").decode()
+        return storable(value)
+    if isinstance(value, (float, int)) and not abs(value) < LARGEST_NUMBER:
+        return shown(value)
     if isinstance(value, Mapping):
         return {_storable(str(key)): _storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

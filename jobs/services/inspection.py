@@ -8,12 +8,31 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models.functions import Left
 
+from hodei.values import identifier
 from jobs.models import FailedAttempt, Job, Lease
 from jobs.services.lifecycle import JobNotFound
+from jobs.states import JobState
 
 #: Counts of more than this are not counted to their end.
 MOST_COUNTED = 10_000
+#: Queues that are told, the first by their names.
+MOST_QUEUES = 1_000
+#: Characters of an error that a list has.
+ERROR_START = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs: each that is given must hold."""
+
+    state: JobState | None = None
+    queue: str | None = None
+    name: str | None = None
+    correlation_id: str | None = None
+    #: Enqueued at this time or later; with a time zone.
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +58,21 @@ class QueueDepth:
     oldest: timedelta | None
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """How much there is to do, over all queues. Counts end at MOST_COUNTED."""
+
+    ready: int
+    #: How long the one that was enqueued first has waited.
+    oldest: timedelta | None
+    deferred: int
+    held_by_workers: int
+    expired_leases: int
+    workers: int
+    failed: int
+    needs_a_person: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
     """How much there is to do, and who does it. Counts end at MOST_COUNTED."""
@@ -55,6 +89,8 @@ class Statistics:
 
 def detail(job_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> JobDetail:
     """Raises JobNotFound."""
+    if identifier(job_id) is None:
+        raise JobNotFound(job_id)
     job = Job.objects.using(using).filter(pk=job_id).first()
     if job is None:
         raise JobNotFound(job_id)
@@ -71,10 +107,34 @@ def detail(job_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> JobDetail:
     )
 
 
+def find(wanted: JobFilter, *, limit: int = 100, using: str = DEFAULT_DB_ALIAS) -> tuple[Job, ...]:
+    """At most ``limit`` jobs, the newest first, without spec and result; ``error_start`` is how the
+    error begins. By state and age an index finds them; for a queue or a name alone it looks through
+    jobs from the newest on."""
+    conditions = {
+        "state": wanted.state,
+        "queue": wanted.queue,
+        "name": wanted.name,
+        "correlation_id": wanted.correlation_id,
+        "created_at__gte": wanted.since,
+    }
+    rows = Job.objects.using(using).filter(
+        **{name: value for name, value in conditions.items() if value is not None}
+    )
+    shown = rows.only(
+        *("id", "name", "state", "queue", "priority", "attempts", "max_attempts"),
+        *("created_at", "run_after", "started_at", "completed_at", "correlation_id"),
+    )
+    ordered = shown.annotate(error_start=Left("error_message", ERROR_START)).order_by(
+        "-created_at", "-id"
+    )
+    return tuple(ordered[:limit])
+
+
 def statistics(*, using: str = DEFAULT_DB_ALIAS) -> Statistics:
     """Ask the small tables, and of the large one only what an index can count."""
     with connections[using].cursor() as cursor:
-        cursor.execute(_QUEUES, {"most": MOST_COUNTED})
+        cursor.execute(_QUEUES, {"most": MOST_COUNTED, "queues": MOST_QUEUES})
         queues = tuple(
             QueueDepth(queue=queue, ready=ready, oldest=oldest)
             for queue, ready, oldest in cursor.fetchall()
@@ -93,6 +153,13 @@ def statistics(*, using: str = DEFAULT_DB_ALIAS) -> Statistics:
     )
 
 
+def glance(*, using: str = DEFAULT_DB_ALIAS) -> Glance:
+    """The same without a look at each queue, of which there may be many."""
+    with connections[using].cursor() as cursor:
+        cursor.execute(_GLANCE, {"most": MOST_COUNTED})
+        return Glance(*cursor.fetchone())
+
+
 _QUEUES = """
 WITH RECURSIVE found AS (
     (SELECT queue FROM job_queue ORDER BY queue LIMIT 1)
@@ -106,10 +173,23 @@ SELECT found.queue,
        clock_timestamp() - (SELECT min(enqueued_at) FROM (
            SELECT enqueued_at FROM job_queue AS q WHERE q.queue = found.queue LIMIT %(most)s) AS s)
   FROM found WHERE found.queue IS NOT NULL
+ LIMIT %(queues)s
 """
 _REST = """
 SELECT (SELECT count(*) FROM (SELECT FROM job_queue_deferred LIMIT %(most)s) AS counted),
        (SELECT run_after FROM job_queue_deferred ORDER BY run_after LIMIT 1),
+       (SELECT count(*) FROM (SELECT FROM job_leases LIMIT %(most)s) AS counted),
+       (SELECT count(*) FROM (SELECT FROM job_leases WHERE expires_at < clock_timestamp()
+                               LIMIT %(most)s) AS counted),
+       (SELECT count(*) FROM workers WHERE state IN ('READY', 'BUSY', 'DRAINING')),
+       (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'FAILED' LIMIT %(most)s) AS counted),
+       (SELECT count(*) FROM (SELECT FROM jobs WHERE state = 'MANUAL_INTERVENTION_REQUIRED'
+                               LIMIT %(most)s) AS counted)
+"""
+_GLANCE = """
+SELECT (SELECT count(*) FROM (SELECT FROM job_queue LIMIT %(most)s) AS counted),
+       clock_timestamp() - (SELECT enqueued_at FROM job_queue ORDER BY id LIMIT 1),
+       (SELECT count(*) FROM (SELECT FROM job_queue_deferred LIMIT %(most)s) AS counted),
        (SELECT count(*) FROM (SELECT FROM job_leases LIMIT %(most)s) AS counted),
        (SELECT count(*) FROM (SELECT FROM job_leases WHERE expires_at < clock_timestamp()
                                LIMIT %(most)s) AS counted),

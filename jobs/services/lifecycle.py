@@ -1,4 +1,4 @@
-"""Cancel, retry, hold, release and delete jobs: what a person decides, with a reason on record.
+"""Cancel, retry, hold, release, reorder and delete jobs: what a person decides, with a reason.
 
 Each is one transaction of its own, or joins the caller's. Every change is guarded by the state that
 it was decided on: whoever comes second is told, and changes nothing.
@@ -7,27 +7,36 @@ it was decided on: whoever comes second is told, and changes nothing.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from hodei.redaction import redact_text
 from hodei.sql import statement
+from hodei.values import identifier, named, worded
 from jobs.events import JobEvent
+from jobs.retry import storable
 from jobs.services import audit
+from jobs.spec import checked_priority
 from jobs.states import JobState
 from jobs.wakeup import WAKE
 
 # Note [Order of locks]
 # A claim locks a job's place in the queue and then the job; a finish its lease and then the job. So
-# does everything here, and nobody waits crosswise.
+# does everything here, and nobody waits crosswise. While it waited, others may have given the job a
+# place that was not there before: a run that failed and goes back, somebody who released it. Once
+# the job's row is locked that is looked at again, without waiting: whoever has the place just then
+# takes it away, or finds that the job is not to be run.
 
 
 class JobNotFound(LookupError):  # noqa: N818  (it reads as the fact it states)
     """There is no job of this id."""
 
     def __init__(self, job_id: uuid.UUID) -> None:
-        super().__init__(f"There is no job {job_id}.")
+        super().__init__(f"There is no job {named(job_id)}.")
 
 
 class JobStateConflict(Exception):  # noqa: N818
@@ -53,25 +62,29 @@ def cancel(
 
     Raises JobNotFound, and JobStateConflict for a job that has ended.
     """
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with _deciding(job_id, using) as cursor:
         _leave_queue(cursor, job_id)
         _give_up_unstarted_lease(cursor, job_id)
         cursor.execute(
             "UPDATE jobs SET state = 'CANCELLED', completed_at = clock_timestamp(), "
             "error_message = %s, updated_at = clock_timestamp() WHERE id = %s AND state IN "
             "('CREATED', 'PENDING', 'ASSIGNED', 'SCHEDULED', 'MANUAL_INTERVENTION_REQUIRED')",
-            [f"Cancelled by {actor}: {reason}", job_id],
+            [_said("Cancelled", actor, reason), job_id],
         )
-        outcome = CancelOutcome.CANCELLED
-        if not cursor.rowcount:
-            cursor.execute(
-                "UPDATE job_leases SET cancel_requested_at = coalesce(cancel_requested_at, "
-                "clock_timestamp()) WHERE job_id = %s",
-                [job_id],
-            )
+        if cursor.rowcount:
+            outcome = CancelOutcome.CANCELLED
+            _leave_new_place(cursor, job_id)
+        else:
             outcome = CancelOutcome.REQUESTED
-        if not cursor.rowcount:
-            raise _conflict(cursor, job_id, "cancelled", "it has ended")
+            cursor.execute(
+                # One that was completed in a transaction of its own may have its lease still.
+                "UPDATE job_leases SET cancel_requested_at = coalesce(cancel_requested_at, "
+                "clock_timestamp()) WHERE job_id = %s "
+                "AND EXISTS (SELECT FROM jobs WHERE id = %s AND state = 'RUNNING')",
+                [job_id, job_id],
+            )
+            if not cursor.rowcount:
+                raise _conflict(cursor, job_id, "cancelled", "it has ended")
         told = JobEvent.CANCELLED if outcome is CancelOutcome.CANCELLED else "JobCancelRequested"
         _record(told, job_id, reason=reason, actor=actor, using=using)
     return outcome
@@ -82,7 +95,7 @@ def retry(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB
 
     Raises JobNotFound, and JobStateConflict for a job that has not failed.
     """
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with _deciding(job_id, using) as cursor:
         cursor.execute(
             "UPDATE jobs SET state = 'PENDING', completed_at = NULL, result = NULL, "
             "error_message = NULL, run_after = NULL, lost_leases = 0, "
@@ -101,30 +114,33 @@ def hold(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_
 
     Raises JobNotFound, and JobStateConflict for a job that runs or has ended.
     """
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with _deciding(job_id, using) as cursor:
         _leave_queue(cursor, job_id)
         _give_up_unstarted_lease(cursor, job_id)
         cursor.execute(
             "UPDATE jobs SET state = 'MANUAL_INTERVENTION_REQUIRED', error_message = %s, "
             "updated_at = clock_timestamp() "
             "WHERE id = %s AND state IN ('PENDING', 'ASSIGNED', 'SCHEDULED')",
-            [f"Held by {actor}: {reason}", job_id],
+            [_said("Held", actor, reason), job_id],
         )
         if not cursor.rowcount:
             raise _conflict(cursor, job_id, "held", "only one that has not begun can be")
+        _leave_new_place(cursor, job_id)
         _record(JobEvent.HELD, job_id, reason=reason, actor=actor, using=using)
 
 
 def release(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Let a held job go back into the queue.
+    """Let a job that is held go back into the queue; and one into it that the original has only
+    CREATED.
 
     Raises JobNotFound, and JobStateConflict for a job that is not held.
     """
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with _deciding(job_id, using) as cursor:
+        _leave_queue(cursor, job_id)
         cursor.execute(
             "UPDATE jobs SET state = 'PENDING', error_message = NULL, "
             "updated_at = clock_timestamp() "
-            "WHERE id = %s AND state = 'MANUAL_INTERVENTION_REQUIRED'",
+            "WHERE id = %s AND state IN ('MANUAL_INTERVENTION_REQUIRED', 'CREATED')",
             [job_id],
         )
         if not cursor.rowcount:
@@ -133,12 +149,45 @@ def release(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_
         _record(JobEvent.RELEASED, job_id, reason=reason, actor=actor, using=using)
 
 
+def set_priority(
+    job_id: uuid.UUID, priority: int, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS
+) -> None:
+    """Let a job that waits, or is held, go before others of its queue or after them.
+
+    Raises JobInvalid, JobNotFound, and JobStateConflict for a job that has begun or has ended.
+    """
+    given = checked_priority(priority)
+    with _deciding(job_id, using) as cursor:
+        for table in _PLACES:
+            cursor.execute(
+                f"UPDATE {table} SET priority = %s WHERE job_id = %s",  # noqa: S608  (our own words)
+                [given, job_id],
+            )
+        cursor.execute(
+            "UPDATE jobs SET priority = %s, updated_at = clock_timestamp() "
+            "WHERE id = %s AND state IN ('PENDING', 'MANUAL_INTERVENTION_REQUIRED')",
+            [given, job_id],
+        )
+        if not cursor.rowcount:
+            allowed = "only one that waits or is held can be"
+            raise _conflict(cursor, job_id, "given another priority", allowed)
+        cursor.execute(
+            "WITH later AS (UPDATE job_queue_deferred SET priority = %(priority)s WHERE job_id IN ("
+            "SELECT job_id FROM job_queue_deferred WHERE job_id = %(job)s FOR UPDATE SKIP LOCKED)) "
+            "UPDATE job_queue SET priority = %(priority)s WHERE job_id IN (SELECT job_id "
+            "FROM job_queue WHERE job_id = %(job)s FOR UPDATE SKIP LOCKED)",
+            {"priority": given, "job": job_id},
+        )
+        _record("JobPriorityChanged", job_id, reason=reason, actor=actor, using=using,
+                priority=given)  # fmt: skip
+
+
 def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
     """Remove a job with all that belongs to it; the audit stays.
 
     Raises JobNotFound, and JobStateConflict for a job that a worker holds.
     """
-    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+    with _deciding(job_id, using) as cursor:
         _leave_queue(cursor, job_id)
         cursor.execute("SELECT state FROM jobs WHERE id = %s FOR UPDATE", [job_id])
         row = cursor.fetchone()
@@ -150,9 +199,32 @@ def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_D
         cursor.execute("DELETE FROM jobs WHERE id = %s", [job_id])
 
 
+@contextmanager
+def _deciding(job_id: uuid.UUID, using: str) -> Iterator[Any]:
+    """A transaction, or the caller's. Raises JobNotFound for what is the id of nothing."""
+    if identifier(job_id) is None:
+        raise JobNotFound(job_id)
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        yield cursor
+
+
+def _said(verb: str, actor: str, reason: str) -> str:
+    """What the job keeps of it, as the audit does: without secrets, and cut."""
+    return storable(redact_text(f"{verb} by {worded(actor)}: {worded(reason)}"))
+
+
+#: Where jobs wait, in the order in which they go through them.
+_PLACES = ("job_queue_deferred", "job_queue")
+
+
 def _leave_queue(cursor: Any, job_id: uuid.UUID) -> None:
-    cursor.execute("DELETE FROM job_queue WHERE job_id = %s", [job_id])
-    cursor.execute("DELETE FROM job_queue_deferred WHERE job_id = %s", [job_id])
+    for table in _PLACES:
+        cursor.execute(f"DELETE FROM {table} WHERE job_id = %s", [job_id])  # noqa: S608
+
+
+def _leave_new_place(cursor: Any, job_id: uuid.UUID) -> None:
+    """With the job's row, so without waiting for whoever has the place."""
+    cursor.execute(statement("jobs", "leave_new_place"), {"job": job_id})
 
 
 def _enter_queue(cursor: Any, job_id: uuid.UUID) -> None:
@@ -184,13 +256,15 @@ def _conflict(cursor: Any, job_id: uuid.UUID, action: str, allowed: str) -> Exce
     return JobStateConflict(job_id, row[0], action, allowed)
 
 
-def _record(event_type: str, job_id: uuid.UUID, *, reason: str, actor: str, using: str) -> None:
+def _record(
+    event_type: str, job_id: uuid.UUID, *, reason: str, actor: str, using: str, **facts: Any
+) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute("SELECT correlation_id, name, state FROM jobs WHERE id = %s", [job_id])
         correlation_id, name, state = cursor.fetchone()
     audit.record(
         event_type,
-        {"job_id": str(job_id), "name": name, "state": state, "reason": reason},
+        {"job_id": str(job_id), "name": name, "state": state, "reason": reason, **facts},
         actor=actor,
         correlation_id=correlation_id,
         about=job_id,

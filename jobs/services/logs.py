@@ -16,25 +16,35 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Sum
 
+from hodei.values import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    check_limit,
+    identifier,
+    is_instant,
+    named,
+    shown,
+)
 from jobs.logs import store
 from jobs.logs.conf import ttl_hours
 from jobs.models import LogFile
 from jobs.services import audit
 from jobs.services.lifecycle import JobNotFound
-from jobs.spec import LAST_YEAR
 from jobs.states import JOB_FINAL, JobState
 
 logger = logging.getLogger(__name__)
 
 #: Rows of one statement, and files between two looks at the garbage.
 BATCH = 500
+#: Logs of one call.
+MOST_PURGED = 1_000_000_000
 
 
 class LogNotFound(LookupError):  # noqa: N818  (it reads as the fact it states)
     """The job has no log file."""
 
     def __init__(self, job_id: uuid.UUID) -> None:
-        super().__init__(f"Job {job_id} has no log file.")
+        super().__init__(f"Job {named(job_id)} has no log file.")
 
 
 class LogDateInvalid(ValueError):  # noqa: N818
@@ -72,6 +82,8 @@ class Purged:
 
 def look(job_id: uuid.UUID, *, tail: bool = True, using: str = DEFAULT_DB_ALIAS) -> LogView:
     """One query. Raises JobNotFound."""
+    if identifier(job_id) is None:
+        raise JobNotFound(job_id)
     with connections[using].cursor() as cursor:
         cursor.execute(_LOOK, {"job": job_id, "tail": tail})
         row = cursor.fetchone()
@@ -89,6 +101,8 @@ def look(job_id: uuid.UUID, *, tail: bool = True, using: str = DEFAULT_DB_ALIAS)
 def read(job_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[bytes]:
     """The stored file, in pieces. Outside a transaction: it may come from a network. Raises
     LogNotFound, and LogMissing or LogUnreadable of ``jobs.logs.store``."""
+    if identifier(job_id) is None:
+        raise LogNotFound(job_id)
     uri = (
         LogFile.objects.using(using)
         .filter(job_id=job_id)
@@ -112,10 +126,13 @@ def keep(
 
     Raises LogNotFound and LogDateInvalid.
     """
-    if until.utcoffset() is None or until.year > LAST_YEAR:
+    if not is_instant(until):
         raise LogDateInvalid(
-            f"until is {until.isoformat()}; it has a time zone, and a year up to {LAST_YEAR}."
+            f"until is {shown(until)}; it is a datetime with a time zone, and between the years "
+            f"{FIRST_YEAR} and {LAST_YEAR}."
         )
+    if identifier(job_id) is None:
+        raise LogNotFound(job_id)
     with transaction.atomic(using=using):
         files = LogFile.objects.using(using).filter(job_id=job_id)
         if not files.update(expires_at=until):
@@ -127,6 +144,8 @@ def keep(
 def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
     """Delete the log of a job; its file goes with the next purge. Its own transaction, or the
     caller's. Raises LogNotFound."""
+    if identifier(job_id) is None:
+        raise LogNotFound(job_id)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute("DELETE FROM job_log_files WHERE job_id = %s", [job_id])
         if not cursor.rowcount:
@@ -148,8 +167,9 @@ def purge_logs(
     more, at most as many.
 
     Each batch is a transaction of its own; no file is deleted while one is open. Two at once share
-    the work.
+    the work. Raises ValueError for a limit outside 1 to MOST_PURGED.
     """
+    check_limit(limit, MOST_PURGED)
     if dry_run:
         with connections[using].cursor() as cursor:
             cursor.execute(_COUNTS, {"limit": limit})

@@ -14,8 +14,10 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.sql import statement
+from hodei.values import identifier, worded
 from jobs import leases
-from jobs.events import KINDS, JobEvent
+from jobs.events import JobEvent
+from jobs.retry import storable
 from jobs.services import audit
 from jobs.services.lifecycle import JobNotFound
 from jobs.services.workers import SILENCE_SECONDS
@@ -59,6 +61,8 @@ class Assignment:
 
 def look(job_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> Look:
     """Read-only. Raises JobNotFound."""
+    if identifier(job_id) is None:
+        raise JobNotFound(job_id)
     with connections[using].cursor() as cursor:
         cursor.execute(_LOOK, [job_id])
         row = cursor.fetchone()
@@ -123,7 +127,7 @@ def take_back(job_id: uuid.UUID, *, actor: str, using: str = DEFAULT_DB_ALIAS) -
         if not cursor.rowcount:
             return False
         cursor.execute("DELETE FROM job_leases WHERE job_id = %s", [job_id])
-        _record("JobTakenBack", job_id, actor=actor, using=using)
+        _record(JobEvent.RETURNED, job_id, actor=actor, using=using, state=JobState.PENDING)
     return True
 
 
@@ -144,7 +148,7 @@ def end_anyway(
         cursor.execute(
             "UPDATE jobs SET state = %s, completed_at = clock_timestamp(), error_message = %s, "
             "updated_at = clock_timestamp() WHERE id = %s AND state IN ('ASSIGNED', 'RUNNING')",
-            [state.value, reason, job_id],
+            [state.value, storable(worded(reason)), job_id],
         )
         if not cursor.rowcount:
             return False
@@ -154,13 +158,13 @@ def end_anyway(
                 "INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, "
                 "failed_at, kind, message) SELECT id, attempts, worker_id, started_at, "
                 "clock_timestamp(), 'ExecutionTimeout', %s FROM jobs WHERE id = %s",
-                [reason, job_id],
+                [storable(worded(reason)), job_id],
             )
         _record(ends[state], job_id, actor=actor, using=using, reason=reason)
     return True
 
 
-def _record(event: str, job_id: uuid.UUID, *, actor: str, using: str, **facts: Any) -> None:
+def _record(event: JobEvent, job_id: uuid.UUID, *, actor: str, using: str, **facts: Any) -> None:
     with connections[using].cursor() as cursor:
         cursor.execute("SELECT correlation_id FROM jobs WHERE id = %s", [job_id])
         (correlation_id,) = cursor.fetchone()
@@ -169,7 +173,7 @@ def _record(event: str, job_id: uuid.UUID, *, actor: str, using: str, **facts: A
         {"job_id": str(job_id), **facts},
         actor=actor,
         correlation_id=correlation_id,
-        about=job_id if event in KINDS else None,
+        about=job_id,
         using=using,
     )
 

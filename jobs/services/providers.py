@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
+from hodei.values import identifier, member, named, shown
 from jobs.events import ProviderEvent
 from jobs.models import Provider, Worker
 from jobs.selection import Candidate, Needs, capabilities, choose
@@ -46,7 +47,7 @@ class ProviderNotFound(LookupError):  # noqa: N818
     """There is no provider of this id."""
 
     def __init__(self, provider_id: uuid.UUID) -> None:
-        super().__init__(f"There is no provider {provider_id}.")
+        super().__init__(f"There is no provider {named(provider_id)}.")
 
 
 class ProviderConflict(Exception):  # noqa: N818
@@ -77,6 +78,7 @@ def save(
     max_workers: int = 10,
     tags: Iterable[str] = (),
     metadata: Mapping[str, Any] | None = None,
+    reason: str | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> bool:
     """Store a provider, whole, under its id; a new one is ACTIVE. Returns whether it is new. Its
@@ -84,6 +86,8 @@ def save(
 
     Raises ProviderInvalid, and ProviderConflict where another provider has the name.
     """
+    if identifier(provider_id) is None:
+        raise ProviderInvalid(f"provider_id is {shown(provider_id)}; it is a UUID.")
     columns = _checked(
         name=name,
         provider_type=provider_type,
@@ -100,7 +104,12 @@ def save(
             is_new = bool(cursor.fetchone()[0])
             audit.record(
                 ProviderEvent.SAVED,
-                {"provider_id": str(provider_id), "name": name, "is_new": is_new},
+                {
+                    "provider_id": str(provider_id),
+                    "name": name,
+                    "is_new": is_new,
+                    **({} if reason is None else {"reason": reason}),
+                },
                 actor=actor,
                 about=provider_id,
                 using=using,
@@ -108,7 +117,7 @@ def save(
     except IntegrityError as error:
         if "provider_configs_name_key" in str(error):
             raise ProviderConflict(
-                f"There is another provider of the name {name!r}; give a name that is free."
+                f"There is another provider of the name {shown(name)}; give a name that is free."
             ) from error
         raise
     return is_new
@@ -123,7 +132,9 @@ def set_status(
     using: str = DEFAULT_DB_ALIAS,
 ) -> bool:
     """Bring a provider into another status, by the table of transitions. Returns False, and changes
-    nothing, where it is in it already. Raises ProviderNotFound and ProviderConflict."""
+    nothing, where it is in it already. Raises ProviderNotFound and ProviderConflict, and ValueError
+    for what is no status."""
+    status = member(ProviderStatus, "status", status)
     with transaction.atomic(using=using):
         found = _lock(provider_id, using)
         before = ProviderStatus(found.status)
@@ -272,15 +283,17 @@ def _checked(
     )
     if not known or len(str(provider_type)) > LONGEST_TYPE:
         raise ProviderInvalid(
-            f"provider_type is {provider_type!r}; it is one of {', '.join(ProviderType)}, or "
+            f"provider_type is {shown(provider_type)}; it is one of {', '.join(ProviderType)}, or "
             f"custom: and a name, of at most {LONGEST_TYPE} characters."
         )
-    given_tags = list(tags) if not isinstance(tags, (str, bytes)) else [None]
-    if not all(isinstance(tag, str) and tag for tag in given_tags):
-        raise ProviderInvalid(f"tags is {tags!r}; it is a list of texts.")
+    given_tags = _tags(tags)
+    for field, value in (("config", config), ("capabilities", can), ("metadata", metadata)):
+        if value is not None and not isinstance(value, Mapping):
+            raise ProviderInvalid(f"{field} is {shown(value)}; it is a dict.")
     own = dict(metadata or {})
     try:
         if can is not None:
+            json_text("capabilities", can, LARGEST_CONFIG)
             capabilities(can)
             own[CAPABILITIES] = dict(can)
         _text("name", name, LONGEST_NAME)
@@ -300,10 +313,20 @@ def _checked(
         raise ProviderInvalid(str(error)) from error
 
 
+def _tags(given: object) -> list[str]:
+    found: list[object] = [None]
+    if isinstance(given, Iterable) and not isinstance(given, (str, bytes, Mapping)):
+        found = list(given)
+    tags = [tag for tag in found if isinstance(tag, str) and tag]
+    if len(tags) < len(found):
+        raise ProviderInvalid(f"tags is {shown(given)}; it is a list of texts.")
+    return tags
+
+
 def _text(field: str, value: object, longest: int) -> None:
     if not isinstance(value, str) or not 1 <= len(value) <= longest:
         raise ProviderInvalid(
-            f"{field} is {value!r:.80}; it is a text of 1 to {longest} characters."
+            f"{field} is {shown(value)}; it is a text of 1 to {longest} characters."
         )
     storable(field, value)
 
@@ -311,12 +334,14 @@ def _text(field: str, value: object, longest: int) -> None:
 def _number(field: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ProviderInvalid(
-            f"{field} is {value!r:.80}; it is a whole number from {least} to {most}."
+            f"{field} is {shown(value)}; it is a whole number from {least} to {most}."
         )
     return value
 
 
 def _lock(provider_id: uuid.UUID, using: str) -> Provider:
+    if identifier(provider_id) is None:
+        raise ProviderNotFound(provider_id)
     found = Provider.objects.using(using).select_for_update().filter(pk=provider_id).first()
     if found is None:
         raise ProviderNotFound(provider_id)

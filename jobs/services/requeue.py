@@ -7,7 +7,7 @@ again goes on with the rest. A job that fails once more meanwhile is not requeue
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.compat import uuid7
 from hodei.sql import statement
+from hodei.values import check_instant, check_limit, check_text, identifier, member, shown
 from jobs.events import JobEvent
 from jobs.services import audit
 from jobs.states import FailureKind, JobState
@@ -27,6 +28,8 @@ RETRIED = (JobState.FAILED, JobState.TIMEOUT)
 BATCH = 500
 #: Jobs that ``count`` counts; of more it is only known that there are so many.
 MOST_COUNTED = 100_000
+#: Jobs of one call.
+MOST_REQUEUED = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +46,17 @@ class RequeueFilter:
 
     def __post_init__(self) -> None:
         """Refuse what a retry does not lead out of."""
-        wrong = [state for state in self.states if state not in RETRIED]
-        if wrong or not self.states:
-            raise ValueError(
-                f"states is {[str(state) for state in self.states]}; it has FAILED, TIMEOUT "
-                "or both."
-            )
-        if self.since is not None and self.since.utcoffset() is None:
-            raise ValueError(f"since is {self.since!r}; it is a datetime with a time zone.")
+        given: object = self.states
+        are_states = isinstance(given, tuple | list) and all(
+            isinstance(state, str) and state in RETRIED for state in given
+        )
+        if not are_states or not given:
+            raise ValueError(f"states is {shown(given)}; it has FAILED, TIMEOUT or both.")
+        check_instant("since", self.since)
+        check_text("queue", self.queue)
+        check_text("name", self.name)
+        if self.kind is not None:
+            member(FailureKind, "kind", self.kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +90,20 @@ def requeue(
 ) -> Requeued:
     """Let at most ``limit`` matching jobs run again, the oldest first. ``on_batch`` gets the number
     done so far, after each batch is committed. Each batch is a transaction: not to be called within
-    one. Raises ValueError for a limit below 1."""
-    if limit < 1:
-        raise ValueError(f"limit is {limit!r}; give 1 or more.")
+    one. Raises ValueError for a limit outside 1 to MOST_REQUEUED."""
+    check_limit(limit, MOST_REQUEUED)
     condition, parameters = _condition(wanted)
     text = statement("jobs", "requeue").replace("/* filter */", condition)
     batch, done = uuid7(), 0
+    # From the oldest on, and never back: what does not match is not walked over again.
+    begin: Any = "-infinity"
     with connections[using].cursor() as cursor:
         before = _now(cursor)
     while done < limit:
         number = min(BATCH, limit - done)
         with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
-            cursor.execute(text, {**parameters, "number": number, "before": before})
+            asked = {**parameters, "number": number, "before": before, "from": begin}
+            cursor.execute(text, asked)
             rows = cursor.fetchall()
             if rows:
                 _tell(cursor, rows, batch, reason, actor, using)
@@ -103,7 +111,35 @@ def requeue(
         on_batch(done)
         if len(rows) < number:
             break
+        begin = max(row[4] for row in rows)
     return Requeued(jobs=done, batch=batch)
+
+
+def retry_these(
+    job_ids: Sequence[uuid.UUID],
+    *,
+    reason: str,
+    actor: str,
+    batch: uuid.UUID,
+    using: str = DEFAULT_DB_ALIAS,
+) -> list[uuid.UUID]:
+    """Let those of these jobs run again that have failed and that nobody else changes just now;
+    returns their ids. One transaction, or the caller's."""
+    text = statement("jobs", "requeue").replace(
+        "/* filter */", "j.id = ANY(%(ids)s) AND j.state = ANY(%(states)s)"
+    )
+    asked: dict[str, Any] = {
+        "ids": [found for one in job_ids if (found := identifier(one)) is not None],
+        "states": [state.value for state in RETRIED],
+        "from": "-infinity",
+        "number": len(job_ids),
+    }
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(text, asked)
+        rows = cursor.fetchall()
+        if rows:
+            _tell(cursor, rows, batch, reason, actor, using)
+    return [row[0] for row in rows]
 
 
 def _tell(  # noqa: PLR0917
@@ -123,7 +159,7 @@ def _tell(  # noqa: PLR0917
                 correlation_id=correlation,
                 about=job,
             )
-            for job, _, correlation, name in rows
+            for job, _, correlation, name, _ in rows
         ],
         actor=actor,
         using=using,
@@ -148,11 +184,11 @@ def _condition(wanted: RequeueFilter) -> tuple[str, dict[str, Any]]:
             "ORDER BY a.id DESC LIMIT 1) = %(kind)s"
         )
     return " AND ".join(parts), {
-        "states": [state.value for state in wanted.states],
+        "states": [JobState(state).value for state in wanted.states],
         "queue": wanted.queue,
         "name": wanted.name,
         "since": wanted.since,
-        "kind": wanted.kind and wanted.kind.value,
+        "kind": wanted.kind and FailureKind(wanted.kind).value,
     }
 
 

@@ -16,12 +16,13 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from hodei.values import check_age, check_limit
 from jobs.states import JOB_FINAL, JobState
 
 #: The number of the lock of whoever prunes.
 PRUNE = 0x6A6F6204
 #: Rows of one batch.
-BATCH = 1_000
+BATCH, MOST_OF_A_BATCH = 1_000, 100_000
 #: Rows that a preview counts; of more it is only known that there are so many.
 MOST_COUNTED = 1_000_000
 #: How long things are kept where nobody says.
@@ -31,7 +32,6 @@ JOBS_KEPT: Mapping[JobState, timedelta] = {
     JobState.FAILED: timedelta(days=30),
     JobState.TIMEOUT: timedelta(days=30),
 }
-LONGEST_KEPT = timedelta(days=36_500)
 
 
 class PruneBusy(Exception):  # noqa: N818  (it reads as the fact it states)
@@ -58,9 +58,9 @@ class Keep:
         for state, age in self.jobs.items():
             if state not in JOB_FINAL:
                 raise ValueError(f"jobs has {state}, which is no final state; nothing ended there.")
-            _check_age(f"jobs[{state}]", age)
+            check_age(f"jobs[{state}]", age)
         for name in ("audit", "workers", "tokens"):
-            _check_age(name, getattr(self, name))
+            check_age(name, getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,9 @@ def prune(
     """Delete what is old, kind after kind, and yield what was deleted of each. ``stop`` is asked
     between batches. Each batch is a transaction: not to be called within one.
 
-    Raises PruneBusy.
+    Raises PruneBusy, and ValueError for a batch outside 1 to MOST_OF_A_BATCH.
     """
+    check_limit(batch, MOST_OF_A_BATCH, "batch")
     for what, condition, parameters in _kinds(keep or Keep(), using):
         yield Pruned(what, _delete(what, condition, parameters, using, batch, stop))
         if stop():
@@ -110,13 +111,16 @@ def preview(keep: Keep | None = None, *, using: str = DEFAULT_DB_ALIAS) -> Itera
 class _Table:
     name: str
     key: str
-    #: The column whose index leads to the oldest.
+    #: The column whose index leads to the oldest. That of workers has none: a heartbeat writes it,
+    #: and must touch no index. There are as many workers as processes were started lately.
     order: str
+    #: Whether somebody may have one of its rows; to lock one needs the right to change it.
+    is_changed: bool = True
 
 
 _TABLES = {
     "jobs": _Table("jobs", "id", "created_at"),
-    "audit": _Table("audit_logs", "id", "occurred_at"),
+    "audit": _Table("audit_logs", "id", "occurred_at", is_changed=False),
     "workers": _Table("workers", "id", "updated_at"),
     "tokens": _Table("worker_bootstrap_tokens", "token", "expires_at"),
 }
@@ -127,7 +131,8 @@ _JOBS = (
 )
 _AUDIT = "occurred_at < %(before)s"
 _WORKERS = "state IN ('TERMINATED', 'FAILED') AND updated_at < %(before)s"
-_TOKENS = "coalesce(consumed_at, expires_at) < %(before)s"
+# Used or not: what has expired lets nobody in.
+_TOKENS = "expires_at < %(before)s"
 
 
 def _kinds(keep: Keep, using: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -160,11 +165,12 @@ def _delete(  # noqa: PLR0917
     stop: Callable[[], bool],
 ) -> int:
     table = _TABLES[_kind_of(what)]
+    lock = "FOR UPDATE SKIP LOCKED" if table.is_changed else ""
     # From the oldest on, and never back: what was deleted is not walked over again.
     statement = (
         f"WITH old AS (SELECT {table.key}, {table.order} FROM {table.name} WHERE {condition} "  # noqa: S608
         f"AND {table.order} >= %(from)s::timestamptz ORDER BY {table.order} LIMIT %(number)s "
-        f"FOR UPDATE SKIP LOCKED), gone AS (DELETE FROM {table.name} AS t USING old "
+        f"{lock}), gone AS (DELETE FROM {table.name} AS t USING old "
         f"WHERE t.{table.key} = old.{table.key} RETURNING old.{table.order}) "
         f"SELECT count(*), max({table.order}) FROM gone"
     )
@@ -199,13 +205,3 @@ def _purge(logs: Callable[..., Any], using: str, stop: Callable[[], bool]) -> in
         # A file that cannot be deleted now is left for another day.
         if not (found.expired or found.files) or stop():
             return deleted
-
-
-def _check_age(name: str, age: object) -> None:
-    if age is not None and (
-        not isinstance(age, timedelta) or not timedelta() <= age <= LONGEST_KEPT
-    ):
-        raise ValueError(
-            f"{name} is {age!r}; it is a timedelta of 0 to {LONGEST_KEPT.days} days, or None to "
-            "keep all."
-        )

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 
+from hodei.values import check_limit, check_text, member, shown
 from jobs import cron as crons
 from jobs.cron import CronInvalid
 from jobs.models import Schedule
@@ -37,8 +38,8 @@ class ScheduleInvalid(ValueError):  # noqa: N818  (it reads as the fact it state
 class ScheduleNotFound(LookupError):  # noqa: N818
     """There is no schedule of this name."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(f"There is no schedule {name!r}.")
+    def __init__(self, name: object) -> None:
+        super().__init__(f"There is no schedule {shown(name)}.")
 
 
 class ScheduleExists(Exception):  # noqa: N818
@@ -69,7 +70,7 @@ def add(
         cron=cron,
         time_zone=time_zone,
         spec=spec,
-        options=options or {},
+        options={} if options is None else options,
         overlap=overlap,
         missed=missed,
     )
@@ -114,7 +115,9 @@ def change(
     return due
 
 
-def enable(name: str, *, actor: str, using: str = DEFAULT_DB_ALIAS) -> bool:
+def enable(
+    name: str, *, actor: str, reason: str | None = None, using: str = DEFAULT_DB_ALIAS
+) -> bool:
     """Let it be due again, from now on; returns False where it was so. Raises ScheduleNotFound."""
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         found = _lock(name, using)
@@ -124,11 +127,13 @@ def enable(name: str, *, actor: str, using: str = DEFAULT_DB_ALIAS) -> bool:
         Schedule.objects.using(using).filter(pk=found.pk).update(
             enabled=True, next_run_at=_next(found.cron, found.time_zone, now), updated_at=now
         )
-        _record("ScheduleEnabled", name, actor, using)
+        _record("ScheduleEnabled", name, actor, using, **_why(reason))
     return True
 
 
-def disable(name: str, *, actor: str, using: str = DEFAULT_DB_ALIAS) -> bool:
+def disable(
+    name: str, *, actor: str, reason: str | None = None, using: str = DEFAULT_DB_ALIAS
+) -> bool:
     """Let it not be due until it is enabled; returns False where it was so. Jobs of it that are
     there stay. Raises ScheduleNotFound."""
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
@@ -138,7 +143,7 @@ def disable(name: str, *, actor: str, using: str = DEFAULT_DB_ALIAS) -> bool:
         Schedule.objects.using(using).filter(pk=found.pk).update(
             enabled=False, updated_at=_now(cursor)
         )
-        _record("ScheduleDisabled", name, actor, using)
+        _record("ScheduleDisabled", name, actor, using, **_why(reason))
     return True
 
 
@@ -153,7 +158,10 @@ def remove(name: str, *, actor: str, using: str = DEFAULT_DB_ALIAS) -> None:
 def find(
     *, after: str | None = None, limit: int = MOST_FOUND, using: str = DEFAULT_DB_ALIAS
 ) -> list[Schedule]:
-    """Return schedules by name; ``after`` is the last name of the page before. Read-only."""
+    """Return schedules by name; ``after`` is the last name of the page before. Read-only. Raises
+    ValueError for a limit outside 1 to MOST_FOUND."""
+    check_limit(limit, MOST_FOUND)
+    check_text("after", after)
     rows = Schedule.objects.using(using).order_by("name")
     if after is not None:
         rows = rows.filter(name__gt=after)
@@ -167,6 +175,8 @@ def job_of(
     us."""
     given = dict(options)
     if given.get("timeout") is not None:
+        if isinstance(given["timeout"], bool):
+            raise JobInvalid(f"timeout is {given['timeout']}; it is a number of seconds.")
         given["timeout"] = timedelta(seconds=given["timeout"])
     when = instant.astimezone(UTC).isoformat()
     return NewJob(spec=spec, name=name, idempotency_key=f"schedule:{name}:{when}", **given)
@@ -184,10 +194,10 @@ def _checked(
 ) -> dict[str, Any]:
     if not isinstance(name, str) or len(name) > LONGEST_NAME or not _NAME.fullmatch(name):
         raise ScheduleInvalid(
-            f"name is {name!r:.120}; it is 1 to {LONGEST_NAME} letters, digits, spaces and _.@/-."
+            f"name is {shown(name)}; it is 1 to {LONGEST_NAME} letters, digits, spaces and _.@/-."
         )
     if not isinstance(options, Mapping) or not set(OPTIONS).issuperset(options):
-        raise ScheduleInvalid(f"options is {options!r:.80}; it is a dict of {', '.join(OPTIONS)}.")
+        raise ScheduleInvalid(f"options is {shown(options)}; it is a dict of {', '.join(OPTIONS)}.")
     try:
         crons.check(cron, time_zone)
         columns = queue.checked(job_of(name, spec, options, datetime(2026, 1, 1, tzinfo=UTC)))
@@ -197,8 +207,8 @@ def _checked(
             "time_zone": time_zone,
             "spec": json.loads(columns["spec"]),
             "options": dict(options),
-            "overlap": Overlap(str(overlap)),
-            "missed": Missed(str(missed)),
+            "overlap": member(Overlap, "overlap", overlap),
+            "missed": member(Missed, "missed", missed),
         }
     except (CronInvalid, JobInvalid, ValueError, TypeError, OverflowError) as error:
         raise ScheduleInvalid(str(error)) from error
@@ -215,13 +225,17 @@ def _now(cursor: Any) -> datetime:
     return instant
 
 
-def _lock(name: str, using: str) -> Schedule:
+def _lock(name: object, using: str) -> Schedule:
     found = None
-    if _NAME.fullmatch(name):
+    if isinstance(name, str) and _NAME.fullmatch(name):
         found = Schedule.objects.using(using).select_for_update().filter(name=name).first()
     if found is None:
         raise ScheduleNotFound(name)
     return found
+
+
+def _why(reason: str | None) -> dict[str, str]:
+    return {} if reason is None else {"reason": reason}
 
 
 def _record(event: str, name: str, actor: str, using: str, **facts: Any) -> None:

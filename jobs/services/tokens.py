@@ -17,6 +17,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from hodei.values import check_id, identifier, named, shown
 from jobs.services import audit
 
 SHORTEST_TTL, LONGEST_TTL = timedelta(seconds=10), timedelta(hours=24)
@@ -45,7 +46,7 @@ class TokenRefused(Exception):  # noqa: N818  (it reads as the fact it states)
     def __init__(self, worker_id: uuid.UUID, public_id: uuid.UUID | None) -> None:
         self.worker_id = worker_id
         self.public_id = public_id
-        super().__init__(f"Worker {worker_id} cannot register: {self.words}")
+        super().__init__(f"Worker {named(worker_id)} cannot register: {self.words}")
 
 
 class TokenUnknown(TokenRefused):
@@ -94,13 +95,17 @@ def issue_token(
     need not exist. A token issued for it before expires at once: one is live at a time.
 
     It is the only time that the secret is seen: hand it over, and log it nowhere. Joins the
-    caller's transaction. Raises ValueError for a ttl that is out of its bounds.
+    caller's transaction. Raises ValueError for a ttl that is out of its bounds, and for what is no
+    worker's id.
     """
+    if worker_id is None:
+        raise ValueError("worker_id is None; it is a UUID.")
+    check_id("worker_id", worker_id)
     given: object = ttl
     if not isinstance(given, timedelta) or not SHORTEST_TTL <= given <= LONGEST_TTL:
         raise ValueError(
-            f"ttl is {ttl!r}; give a timedelta of {SHORTEST_TTL.total_seconds():.0f} seconds to "
-            f"{LONGEST_TTL.total_seconds() / 3600:.0f} hours."
+            f"ttl is {shown(ttl)}; give a timedelta of {SHORTEST_TTL.total_seconds():.0f} seconds "
+            f"to {LONGEST_TTL.total_seconds() / 3600:.0f} hours."
         )
     public_id, secret = uuid.uuid4(), secrets.token_urlsafe(32)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
@@ -149,7 +154,7 @@ def spend(token: str, worker_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) ->
             raise TokenUnknown(worker_id, public_id)
         if not hmac.compare_digest(_hash(secret), found["secret_hash"] or ""):
             raise TokenSecretWrong(worker_id, public_id)
-        if found["worker_id"] != worker_id:
+        if found["worker_id"] != identifier(worker_id):
             raise TokenOfAnotherWorker(worker_id, public_id)
         cursor.execute(
             "UPDATE worker_bootstrap_tokens SET consumed_at = clock_timestamp() WHERE token = %s "
@@ -175,7 +180,9 @@ def _find(cursor: Any, public_id: uuid.UUID) -> Mapping[str, Any] | None:
 
 
 def _parts(token: object) -> tuple[uuid.UUID | None, str]:
-    public, _, secret = str(token)[:200].partition(".")
+    if not isinstance(token, str):
+        return None, ""
+    public, _, secret = token[:200].partition(".")
     try:
         return uuid.UUID(public), secret
     except ValueError:

@@ -22,9 +22,9 @@ WITH pick AS MATERIALIZED (
      LIMIT %(number)s
 ), gone AS (
     DELETE FROM job_queue AS q WHERE q.id = ANY(ARRAY(SELECT id FROM pick))
-    RETURNING q.job_id, q.priority, q.id AS place, q.queue
+    RETURNING q.job_id, q.priority, q.id AS place, q.queue, q.enqueued_at
 ), ranked AS (
-    SELECT job_id, priority, place, queue,
+    SELECT job_id, priority, place, queue, enqueued_at,
            row_number() OVER (ORDER BY priority DESC, place) <= %(starting)s AS starts
       FROM gone
 ), taken AS (
@@ -38,12 +38,12 @@ WITH pick AS MATERIALIZED (
        AND (j.state = 'PENDING') IS TRUE
     RETURNING j.id, j.spec, j.attempts, j.max_attempts, j.timeout, j.name, j.correlation_id,
               j.trace_parent, j.created_at, j.started_at, j.lost_leases, j.metadata, j.state,
-              ranked.priority, ranked.place, ranked.queue,
+              ranked.priority, ranked.place, ranked.queue, ranked.enqueued_at,
               nextval('job_leases_epoch_seq') AS epoch
 ), leased AS (
-    INSERT INTO job_leases (job_id, worker_id, epoch, expires_at, acquired_at)
-    SELECT id, %(worker)s, epoch,
-           clock_timestamp() + %(seconds)s * interval '1 second', clock_timestamp()
+    INSERT INTO job_leases (job_id, worker_id, epoch, expires_at, acquired_at, place, enqueued_at)
+    SELECT id, %(worker)s, epoch, clock_timestamp() + %(seconds)s * interval '1 second',
+           clock_timestamp(), place, enqueued_at
       FROM taken
 )/*told , changed AS (
     SELECT id, CASE state WHEN 'RUNNING' THEN 'JobStarted' ELSE 'JobAssigned' END AS event, name,

@@ -1,21 +1,14 @@
--- Store jobs and their places, in the order of the arrays; a job whose idempotency key is known is
--- left out of what returns.
+-- Store jobs and their places, in the order of ``place``; a job whose idempotency key is known is
+-- left out of what returns, and of those with one key the first is stored. Keys are taken in their own
+-- order, so that two calls with the same keys wait for one another, and never crosswise.
 WITH given AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(specs)s::jsonb[], %(names)s::text[], %(queues)s::text[],
-                         %(priorities)s::int[], %(run_afters)s::timestamptz[],
-                         %(timeouts)s::interval[], %(most_attempts)s::int[],
-                         %(correlation_ids)s::text[], %(idempotency_keys)s::text[],
-                         %(trace_parents)s::text[], %(metadata)s::jsonb[],
-                         %(orchestrated)s::boolean[])
-             WITH ORDINALITY
-             AS g (id, spec, name, queue, priority, run_after, timeout, max_attempts,
-                   correlation_id, idempotency_key, trace_parent, metadata, orchestrated, place)
+    SELECT * FROM /* given */
 ), stored AS (
     INSERT INTO jobs (id, spec, state, name, queue, priority, run_after, timeout, max_attempts,
                       correlation_id, idempotency_key, trace_parent, metadata, orchestrated)
     SELECT id, spec, 'PENDING', name, queue, priority, run_after, timeout, max_attempts,
            correlation_id, idempotency_key, trace_parent, metadata, orchestrated
-      FROM given ORDER BY place
+      FROM given ORDER BY idempotency_key COLLATE "C", place
         ON CONFLICT (idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
     RETURNING id
 ), ready AS (

@@ -1,18 +1,19 @@
 -- How runs ended, of those whose lease is still ours: a stolen lease is not written over, and what
--- does not return was lost. A run that is to be tried again goes back, now or later; one that ended
--- for good stays. Failed runs leave an attempt behind. A job that was completed in a transaction of
--- its own stays as that left it.
+-- does not return was lost. A run that is to be tried again goes back, now or later, to the end of its
+-- priority; what has not begun (PENDING without seconds) to where it stood, unless somebody stands
+-- there. One that ended for good stays. Failed runs leave an attempt behind. A job that was completed
+-- in a transaction of its own stays as that left it.
 WITH ended AS (
-    SELECT * FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[], %(states)s::text[],
+    SELECT * FROM unnest(%(ids)b::uuid[], %(epochs)b::bigint[], %(states)b::text[],
                          %(results)s::jsonb[], %(errors)s::text[], %(seconds)s::float8[],
-                         %(spent)s::boolean[], %(kinds)s::text[], %(classes)s::text[],
+                         %(spent)b::boolean[], %(kinds)s::text[], %(classes)s::text[],
                          %(traces)s::text[]/*told , %(told)s::text[]*/)
                   AS e (id, epoch, state, result, error, seconds, spent, kind, class, trace
                         /*told , told*/)
 ), mine AS (
     DELETE FROM job_leases AS l USING ended
-     WHERE l.job_id = ANY(%(ids)s::uuid[]) AND l.job_id = ended.id AND l.epoch = ended.epoch
-    RETURNING ended.*, l.worker_id
+     WHERE l.job_id = ANY(%(ids)b::uuid[]) AND l.job_id = ended.id AND l.epoch = ended.epoch
+    RETURNING ended.*, l.worker_id, l.place, l.enqueued_at
 ), written AS (
     UPDATE jobs AS j
        SET state = mine.state, result = mine.result, error_message = mine.error,
@@ -27,16 +28,24 @@ WITH ended AS (
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.run_after, j.attempts, j.started_at,
               mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id,
-              j.orchestrated
+              j.orchestrated,
+              CASE WHEN mine.seconds IS NULL THEN mine.place END AS place, mine.enqueued_at
               /*told , j.name, j.correlation_id, j.trace_parent, mine.told*/
 ), again AS (
-    INSERT INTO job_queue (job_id, queue, priority)
-    SELECT id, queue, priority FROM written
-     WHERE state = 'PENDING' AND coalesce(seconds, 0) <= 0 AND NOT orchestrated
+    INSERT INTO job_queue (id, job_id, queue, priority, enqueued_at)
+    SELECT coalesce(free.place, nextval('job_queue_id_seq')), w.id, w.queue, w.priority,
+           CASE WHEN free.place IS NULL THEN now() ELSE w.enqueued_at END
+      FROM written AS w
+      LEFT JOIN LATERAL (SELECT w.place WHERE w.place IS NOT NULL
+                            AND NOT EXISTS (SELECT FROM job_queue AS q WHERE q.id = w.place))
+             AS free ON true
+     WHERE w.state = 'PENDING' AND coalesce(w.seconds, 0) <= 0 AND NOT w.orchestrated
+        ON CONFLICT (job_id) DO NOTHING
 ), later AS (
     INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)
     SELECT id, run_after, queue, priority FROM written
      WHERE state = 'PENDING' AND seconds > 0 AND NOT orchestrated
+        ON CONFLICT (job_id) DO UPDATE SET run_after = excluded.run_after
 ), noted AS (
     INSERT INTO job_failed_attempts (job_id, attempt, worker_id, started_at, failed_at, kind,
                                      error_class, message, traceback)

@@ -1,9 +1,10 @@
 -- Files that were written, of runs whose lease is still ours: each is the job's log from now on, and
--- the one before is garbage. Locks: leases, so that one that is lost meanwhile is noticed.
+-- the one before is garbage; its own note goes, which is found by its number however much garbage there is. Locks: leases, so that one that is lost meanwhile is noticed.
 WITH given AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(epochs)s::bigint[], %(uris)s::text[],
-                         %(sizes)s::bigint[], %(lines)s::bigint[], %(hours)s::float8[])
-                  AS g (job_id, epoch, uri, size, lines, hours)
+                         %(sizes)s::bigint[], %(lines)s::bigint[], %(hours)s::float8[],
+                         %(notes)s::bigint[])
+                  AS g (job_id, epoch, uri, size, lines, hours, note)
 ), mine AS MATERIALIZED (
     SELECT given.* FROM job_leases AS l JOIN given
         ON l.job_id = given.job_id AND l.epoch = given.epoch
@@ -24,7 +25,8 @@ WITH given AS (
            entry_count = excluded.entry_count,
            expires_at = greatest(job_log_files.expires_at, excluded.expires_at)
 ), kept AS (
-    DELETE FROM job_log_garbage AS g USING mine WHERE g.storage_uri = mine.uri
+    DELETE FROM job_log_garbage AS g USING mine
+     WHERE g.id = ANY(%(notes)s::bigint[]) AND g.id = mine.note
 ), followed AS (
     DELETE FROM job_log_tails AS t USING mine WHERE t.job_id = mine.job_id
 )

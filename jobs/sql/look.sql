@@ -1,8 +1,8 @@
 -- Whether there is anything to do, in one statement, which is what an idle worker costs: seconds
 -- until the next deferred job is due, and until the next schedule is (NULL where none waits; where a
 -- time was dealt with that is yet to come, the clock was put back, and that is due at once); whether a
--- lease has run out; whether a worker is silent; and the queues that have jobs, by a walk from one to
--- the next that reads one entry for each.
+-- lease has run out; whether a worker is silent; and the queues that have jobs, the first so many by
+-- their names, by a walk from one to the next that reads one entry for each.
 -- Indices: job_queue_deferred_due_idx, job_schedules_due_idx, job_leases_expires_idx,
 -- idx_workers_state, job_queue_claim_idx.
 WITH RECURSIVE found AS (
@@ -24,4 +24,4 @@ SELECT (SELECT extract(epoch FROM run_after - clock_timestamp())::float8
                                 'TERMINATING')
                   AND coalesce(last_heartbeat, created_at)
                       < clock_timestamp() - %(silence)s * interval '1 second'),
-       ARRAY(SELECT queue FROM found WHERE queue IS NOT NULL)
+       ARRAY(SELECT queue FROM found WHERE queue IS NOT NULL LIMIT %(queues)s)

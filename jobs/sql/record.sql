@@ -1,5 +1,6 @@
 -- Records of the audit, one for each payload, of one type and by one actor; and an event of each
--- that is about something, where anybody wants it. The caller holds what it is about.
+-- that is about something, where anybody wants it, with the trace of its job. The caller holds what
+-- it is about.
 WITH given AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(correlation_ids)s::text[], %(payloads)s::jsonb[],
                          %(abouts)s::uuid[]) AS g (id, correlation_id, payload, about)
@@ -8,10 +9,13 @@ WITH given AS (
                                destination)
     SELECT {id}, about, %(kind)s, %(event_type)s,
            payload || jsonb_build_object('actor', %(actor)s::text),
-           CASE WHEN correlation_id IS NOT NULL
-                THEN jsonb_build_object('correlation_id', correlation_id) END,
+           CASE WHEN correlation_id IS NOT NULL OR trace_parent IS NOT NULL
+                THEN jsonb_strip_nulls(jsonb_build_object('correlation_id', correlation_id,
+                                                          'traceparent', trace_parent)) END,
            %(destination)s
-      FROM given WHERE about IS NOT NULL
+      FROM (SELECT given.*, (SELECT j.trace_parent FROM jobs AS j WHERE j.id = given.about)
+                              AS trace_parent
+              FROM given WHERE about IS NOT NULL) AS g
     RETURNING {wake}
 )*/
 INSERT INTO audit_logs (id, correlation_id, event_type, payload, occurred_at, actor)

@@ -2,7 +2,7 @@
 -- spent. Those that another changes at this moment are left alone. Index: jobs_state_created_idx.
 WITH picked AS MATERIALIZED (
     SELECT j.id FROM jobs AS j
-     WHERE /* filter */
+     WHERE /* filter */ AND j.created_at >= %(from)s::timestamptz
      ORDER BY j.created_at, j.id
      LIMIT %(number)s
        FOR UPDATE SKIP LOCKED
@@ -12,10 +12,10 @@ WITH picked AS MATERIALIZED (
            run_after = NULL, lost_leases = 0, max_attempts = greatest(max_attempts, attempts + 1),
            updated_at = clock_timestamp()
       FROM picked WHERE j.id = ANY(ARRAY(SELECT id FROM picked)) AND j.id = picked.id
-    RETURNING j.id, j.queue, j.priority, j.correlation_id, j.name, j.orchestrated
+    RETURNING j.id, j.queue, j.priority, j.correlation_id, j.name, j.orchestrated, j.created_at
 ), queued AS (
     INSERT INTO job_queue (job_id, queue, priority)
     SELECT id, queue, priority FROM again WHERE NOT orchestrated ORDER BY id
         ON CONFLICT (job_id) DO NOTHING
 )
-SELECT id, queue, correlation_id, name FROM again
+SELECT id, queue, correlation_id, name, created_at FROM again

@@ -1,8 +1,8 @@
 -- Jobs whose lease ran out go back into the queue (unless a saga has them run), or end where that
 -- happened too often. One statement: a run that finishes at this moment has its lease deleted by one
 -- of the two alone.
--- Only runs count: what had not begun cannot have been what killed its worker, and has no time of a
--- beginning afterwards. What was lost again waits at random, so that a job that kills its workers
+-- Only runs count: what had not begun cannot have been what killed its worker, has no time of a
+-- beginning afterwards, and goes back to where it stood, unless somebody stands there. What was lost again waits at random, so that a job that kills its workers
 -- does not meet the same others each time, and take them along.
 -- Index: job_leases_expires_idx.
 WITH expired AS MATERIALIZED (
@@ -16,7 +16,7 @@ WITH expired AS MATERIALIZED (
     DELETE FROM job_leases AS l USING expired
      WHERE l.job_id = ANY(ARRAY(SELECT job_id FROM expired)) AND l.job_id = expired.job_id
        AND l.epoch = expired.epoch
-    RETURNING l.job_id, l.worker_id, expired.cancelled
+    RETURNING l.job_id, l.worker_id, expired.cancelled, l.place, l.enqueued_at
 ), lost AS (
     UPDATE jobs AS j
        SET state = CASE WHEN gone.cancelled THEN 'CANCELLED'
@@ -45,13 +45,19 @@ WITH expired AS MATERIALIZED (
      WHERE j.id = ANY(ARRAY(SELECT job_id FROM gone)) AND j.id = gone.job_id
        AND (j.state IN ('ASSIGNED', 'RUNNING')) IS TRUE
     RETURNING j.id, j.state, j.queue, j.priority, j.attempts, j.started_at, gone.worker_id,
-              j.orchestrated, j.run_after,
+              j.orchestrated, j.run_after, gone.enqueued_at,
+              CASE WHEN j.started_at IS NULL THEN gone.place END AS place,
               j.started_at IS NOT NULL AND j.lost_leases > 1 AS waits
               /*told , j.name, j.correlation_id, j.trace_parent, j.lost_leases*/
 ), again AS (
-    INSERT INTO job_queue (job_id, queue, priority)
-    SELECT id, queue, priority FROM lost
-     WHERE state = 'PENDING' AND NOT waits AND NOT orchestrated
+    INSERT INTO job_queue (id, job_id, queue, priority, enqueued_at)
+    SELECT coalesce(free.place, nextval('job_queue_id_seq')), lost.id, lost.queue, lost.priority,
+           CASE WHEN free.place IS NULL THEN now() ELSE lost.enqueued_at END
+      FROM lost
+      LEFT JOIN LATERAL (SELECT lost.place WHERE lost.place IS NOT NULL
+                            AND NOT EXISTS (SELECT FROM job_queue AS q WHERE q.id = lost.place))
+             AS free ON true
+     WHERE lost.state = 'PENDING' AND NOT lost.waits AND NOT lost.orchestrated
         ON CONFLICT (job_id) DO NOTHING
 ), later AS (
     INSERT INTO job_queue_deferred (job_id, run_after, queue, priority)

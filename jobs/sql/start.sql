@@ -2,9 +2,9 @@
 -- been taken away, or cancelled, and must not begin.
 WITH mine AS (
     SELECT l.job_id FROM job_leases AS l
-      JOIN unnest(%(ids)s::uuid[], %(epochs)s::bigint[]) AS held (id, epoch)
+      JOIN unnest(%(ids)b::uuid[], %(epochs)b::bigint[]) AS held (id, epoch)
         ON l.job_id = held.id AND l.epoch = held.epoch
-     WHERE l.job_id = ANY(%(ids)s::uuid[]) AND l.cancel_requested_at IS NULL
+     WHERE l.job_id = ANY(%(ids)b::uuid[]) AND l.cancel_requested_at IS NULL
        FOR UPDATE OF l
 )/*told , begun AS (*/
 UPDATE jobs AS j

@@ -5,6 +5,6 @@ Django finds this package; its modules register their pages as they are imported
 
 from __future__ import annotations
 
-from outbox.admin import dead_letters, events
+from outbox.admin import dead_letters, events, overview
 
-__all__ = ["dead_letters", "events"]
+__all__ = ["dead_letters", "events", "overview"]

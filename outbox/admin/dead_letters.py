@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
+from django.views.decorators.http import require_safe
 
+from hodei.admin.actions import Judge
+from hodei.admin.deciding import DecidingAdmin
 from hodei.admin.filters import age_filter, leading_value_filter
 from hodei.admin.readonly import (
     ReadOnlyAdmin,
@@ -34,9 +41,12 @@ from hodei.admin.rendering import (
     table,
     when,
 )
-from outbox.admin.events import EVENT_TONES, KEY_TONES
+from outbox.admin import groups
+from outbox.admin.decisions import LETTER_ACTIONS, judge_letter
+from outbox.admin.events import EVENT_TONES, KEY_TONES, aggregate_of_row, of_aggregate
 from outbox.models import DeadLetter, DeadLetterActionRecord, Event, TroubledKey
-from outbox.states import DeadLetterAction
+from outbox.services.dead_letters.filters import holds
+from outbox.states import DeadLetterAction, EventStatus
 
 ACTION_TONES: Tones = {
     DeadLetterAction.DIED: "bad",
@@ -76,21 +86,42 @@ def with_newest_action(rows: QuerySet[Any]) -> QuerySet[Any]:
     return shown
 
 
+def waiting(rows: QuerySet[Any]) -> str:
+    """How many events wait, as words, counted no further than OTHERS_LIMIT."""
+    count = _counted(rows)
+    if count > OTHERS_LIMIT:
+        return f"more than {OTHERS_LIMIT} events wait behind it"
+    return {0: "no event waits behind it", 1: "1 event waits behind it"}.get(
+        count, f"{count} events wait behind it"
+    )
+
+
 def others(rows: QuerySet[Any]) -> str:
     """How many rows there are, as words, counted no further than OTHERS_LIMIT."""
-    count = rows.order_by().values("pk")[: OTHERS_LIMIT + 1].count()
+    count = _counted(rows)
     if count > OTHERS_LIMIT:
         return f"more than {OTHERS_LIMIT} others"
     return {0: "none", 1: "1 other"}.get(count, f"{count} others")
 
 
+def _counted(rows: QuerySet[Any]) -> int:
+    return rows.order_by().values("pk")[: OTHERS_LIMIT + 1].count()
+
+
 @admin.register(DeadLetter)
-class DeadLetterAdmin(ReadOnlyAdmin):
+class DeadLetterAdmin(DecidingAdmin):
     """Events that were given up: what died, why, and what people did about it."""
 
+    explanation = (
+        "Events that their destination will not take. Later ones of their aggregate wait behind "
+        "those that are open."
+    )
+    decisions = LETTER_ACTIONS
+    state_cell = "letter_state"
+
     list_display = (
-        *("event_type", "letter_state", "aggregate", "first_error", "retry_count"),
-        *("died", "destination"),
+        *("event_type", "letter_state", "died", "aggregate", "error_class", "first_error"),
+        *("retry_count", "destination"),
     )
     list_filter = (
         OpenFilter,
@@ -99,7 +130,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         leading_value_filter("aggregate_type", "aggregate type"),
     )
     search_fields = ("id", "original_event_id", "aggregate_type/aggregate_id")
-    search_help_text = "Id of the dead letter, its event or its aggregate, or an open fingerprint."
+    search_help_text = (
+        "Id of the dead letter, its event or its aggregate, an aggregate like ORDER/4711, or an "
+        "open fingerprint."
+    )
     ordering = ("-moved_at",)
     sortable_by = ("died",)
     linked_lookups = ("aggregate_type", "aggregate_id", "fingerprint")
@@ -107,7 +141,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     panels = {"Actions": "outbox.view_deadletteractionrecord"}
     fieldsets = (
         (None, {"fields": ("letter_state", "error", "error_class", "moved", "retry_count")}),
-        ("Dealt with", {"fields": ("resolved", "resolved_by", "resolution_notes")}),
+        ("Dealt with", {"fields": ("resolved", "resolved_by", "notes")}),
         ("Actions", {"fields": ("actions_panel",), "classes": ("hodei-wide",)}),
         ("Belongs to", {"fields": ("event", "key", "same_aggregate", "same_failure")}),
         (
@@ -128,15 +162,50 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     born = show_when("original_created_at", "Event written")
     resolved = show_when("resolved_at", "When")
     error = show_text("error_message", "Error")
+    notes = show_text("resolution_notes", "Notes")
     aggregate_code = show_code("aggregate_id", "Aggregate id")
     idempotency = show_code("idempotency_key", "Idempotency key")
     payload_block = show_json("payload", "Payload")
     metadata_block = show_json("metadata", "Metadata")
 
+    def get_urls(self) -> list[URLPattern]:
+        """Beside the pages, what is open by how it failed."""
+        view = self.admin_site.admin_view(require_safe(self.groups_view))
+        return [path("groups/", view, name="outbox_deadletter_groups"), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The list, and the way to its groups."""
+        ways = [("By failure", reverse("admin:outbox_deadletter_groups"))]
+        return super().changelist_view(request, {"ways": ways, **(extra_context or {})})
+
+    def groups_view(self, request: HttpRequest) -> HttpResponse:
+        """What is open by how it failed, and what can be decided about each group."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = groups.read(self.get_queryset(request).db)
+        sweeps = [
+            (one.label, reverse("admin:outbox_deadletter_decide", args=(one.name,)))
+            for one in self.permitted(request)
+            if one.among is not None and one.name != "restore"
+        ]
+        request.current_app = self.admin_site.name
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Dead letters by failure",
+            "opts": self.opts,
+            "media": self.media,
+            "about": groups.about(found),
+            "panels": [groups.panel(found, sweeps)] if found.by_fingerprint else [],
+        }
+        return TemplateResponse(request, "hodei/admin/panels.html", context)
+
     def get_search_condition(self, rows: QuerySet[Any], term: str) -> Q:
-        """Ids, and the fingerprint of open dead letters, which alone have an index of it."""
+        """Ids, an aggregate by its own key, and the fingerprint of open dead letters, which alone
+        have an index of it."""
         by_fingerprint = Q(fingerprint=term, resolved_at__isnull=True)
-        return super().get_search_condition(rows, term) | by_fingerprint
+        return super().get_search_condition(rows, term) | of_aggregate(term) | by_fingerprint
 
     def get_fieldsets(self, request: HttpRequest, obj: DeadLetter | None = None) -> Any:
         """Nothing about its end while it is open."""
@@ -144,15 +213,25 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         still_open = obj is not None and obj.resolved_at is None
         return [one for one in every if not (still_open and one[0] == "Dealt with")]
 
+    def judge(self, rows: Sequence[Any], using: str) -> Judge:
+        """By what was done with each."""
+        return judge_letter
+
+    def title_of(self, row: DeadLetter) -> str:
+        """What happened, and to what."""
+        about = row.aggregate_key or row.aggregate_id
+        return f"{row.event_type} of {row.aggregate_type} {about}"
+
     @admin.display(description="State")
     def letter_state(self, row: DeadLetter) -> str:
         if row.resolved_at is None:
-            return badge("OPEN", LETTER_TONES)
+            state = badge("OPEN", LETTER_TONES)
+            return format_html("{} others wait", state) if getattr(row, "holds", False) else state
         return badge(getattr(row, "newest_action", None) or "RESOLVED", LETTER_TONES)
 
     @admin.display(description="Aggregate")
     def aggregate(self, row: DeadLetter) -> str:
-        return format_html("{} {}", row.aggregate_type, code(row.aggregate_id, short=True))
+        return aggregate_of_row(row)
 
     @admin.display(description="Event")
     def event(self, row: DeadLetter) -> str:
@@ -167,17 +246,24 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Its aggregate")
     def key(self, row: DeadLetter) -> str:
-        key = TroubledKey.objects.filter(
-            destination=row.destination,
-            aggregate_type=row.aggregate_type,
-            aggregate_id=row.aggregate_id,
-        ).first()
+        same = {
+            "destination": row.destination,
+            "aggregate_type": row.aggregate_type,
+            "aggregate_id": row.aggregate_id,
+        }
+        key = TroubledKey.objects.filter(**same).first()
         if key is None:
             return "Not held back"
+        if key.event_id == row.original_event_id:
+            held = Event.objects.filter(**same, held=True, status=EventStatus.PENDING)
+            what = waiting(held)
+        else:
+            what = format_html("behind event {}", link("outbox_event", key.event_id))
         return format_html(
-            "{} since {}",
+            "{} since {}; {}",
             link("outbox_troubledkey", key.pk, badge(key.state, KEY_TONES)),
             when(key.since),
+            what,
         )
 
     @admin.display(description="Same aggregate")
@@ -226,8 +312,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         )
 
     def get_list_queryset(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Beside the rows, how each was dealt with."""
-        return with_newest_action(super().get_list_queryset(rows))
+        """Beside the rows, how each was dealt with, and whether others wait behind it."""
+        found = with_newest_action(super().get_list_queryset(rows))
+        shown: QuerySet[Any] = found.annotate(holds=holds())
+        return shown
 
     def get_detail_queryset(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """Beside the row, how it was dealt with."""
@@ -238,6 +326,7 @@ class DeadLetterAdmin(ReadOnlyAdmin):
 class DeadLetterActionAdmin(ReadOnlyAdmin):
     """Every death and every repair, newest first."""
 
+    explanation = "Each event that was given up, and what was done about it."
     list_display = ("id", "done", "letter", "actor", "note_start", "age")
     list_filter = ("action",)
     search_fields = ("dead_letter",)

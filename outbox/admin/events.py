@@ -25,11 +25,14 @@ from hodei.admin.readonly import (
 )
 from hodei.admin.rendering import (
     Tones,
+    ago,
+    clipped,
     code,
     lines,
     link,
     list_link,
 )
+from outbox.keys import aggregate_of
 from outbox.models import DeadLetter, Event, InboxEntry, Lane, Relay, TroubledKey
 from outbox.states import BreakerState, EventStatus, KeyState
 
@@ -41,6 +44,24 @@ EVENT_TONES: Tones = {
 BREAKER_TONES: Tones = {BreakerState.CLOSED: "good", BreakerState.OPEN: "bad"}
 
 KEY_TONES: Tones = {KeyState.BACKOFF: "wait", KeyState.PARKED: "bad"}
+
+
+def aggregate_of_row(row: Event | DeadLetter) -> str:
+    """What a row of a list is about, by the caller's own key where there is one."""
+    key = clipped(row.aggregate_key) if row.aggregate_key else code(row.aggregate_id, short=True)
+    return format_html("{} {}", row.aggregate_type, key)
+
+
+def of_aggregate(term: str) -> Q:
+    """Rows of the aggregate that somebody looks for as ORDER/4711."""
+    kind, slash, key = term.partition("/")
+    try:
+        wanted = aggregate_of(kind, key) if slash else None
+    except ValueError:
+        wanted = None
+    if wanted is None:
+        return Q(pk__in=[])
+    return Q(aggregate_type=wanted.type, aggregate_id=wanted.id)
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -72,13 +93,15 @@ class StatusFilter(admin.SimpleListFilter):
 class EventAdmin(ReadOnlyAdmin):
     """Events on their way out, newest first."""
 
+    explanation = "What was published, and whether it was delivered."
     list_display = (
-        *("event_type", "event_state", "aggregate", "age", "destination", "lane"),
-        *("retry_count", "next_try", "first_error"),
+        *("event_type", "event_state", "age", "aggregate", "way", "tries", "first_error"),
     )
     list_filter = (StatusFilter, leading_value_filter("event_type", "event type"))
     search_fields = ("id", "aggregate_type/aggregate_id", "idempotency_key")
-    search_help_text = "Id of the event or its aggregate, or an idempotency key."
+    search_help_text = (
+        "Id of the event or its aggregate, an aggregate like ORDER/4711, or an idempotency key."
+    )
     ordering = ("-seq",)
     linked_lookups = ("aggregate_type", "aggregate_id")
     list_cut = ("last_error",)
@@ -116,7 +139,6 @@ class EventAdmin(ReadOnlyAdmin):
     first_error = show_first_line("last_error", "Error")
     event_state = show_state("status", "Status", EVENT_TONES)
     age = show_age("created_at", "Written")
-    next_try = show_age("next_attempt_at", "Next attempt")
     created = show_when("created_at", "Written")
     published = show_when("published_at", "Published")
     next_attempt = show_when("next_attempt_at", "Next attempt")
@@ -127,9 +149,23 @@ class EventAdmin(ReadOnlyAdmin):
     payload_block = show_json("payload", "Payload")
     metadata_block = show_json("metadata", "Metadata")
 
+    def get_search_condition(self, rows: QuerySet[Any], term: str) -> Q:
+        """Ids, keys, and an aggregate by its own key."""
+        return super().get_search_condition(rows, term) | of_aggregate(term)
+
     @admin.display(description="Aggregate")
     def aggregate(self, row: Event) -> str:
-        return format_html("{} {}", row.aggregate_type, code(row.aggregate_id, short=True))
+        return aggregate_of_row(row)
+
+    @admin.display(description="Destination, lane")
+    def way(self, row: Event) -> str:
+        return format_html("{}, {}", clipped(row.destination, 16), row.lane)
+
+    @admin.display(description="Retries")
+    def tries(self, row: Event) -> str:
+        if row.next_attempt_at is None or row.status != EventStatus.PENDING:
+            return str(row.retry_count)
+        return format_html("{}, next {}", row.retry_count, ago(row.next_attempt_at))
 
     @admin.display(description="Dead letter")
     def dead_letter(self, row: Event) -> str:
@@ -150,6 +186,7 @@ class EventAdmin(ReadOnlyAdmin):
 class TroubledKeyAdmin(ReadOnlyAdmin):
     """Aggregates whose events wait, the newest trouble first."""
 
+    explanation = "Aggregates whose events wait: for their next try, or behind a dead letter."
     list_display = ("aggregate", "key_state", "waiting", "retry", "destination", "lane")
     list_filter = ("state",)
     search_fields = ("aggregate_id",)
@@ -189,6 +226,7 @@ class TroubledKeyAdmin(ReadOnlyAdmin):
 class LaneAdmin(ReadOnlyAdmin):
     """Which relay delivers what."""
 
+    explanation = "Which relay delivers which share of the events of a destination."
     list_display = ("destination", "lane", "owner", "lease", "fence")
     list_filter = (leading_value_filter("destination", "destination"),)
     search_fields = ("destination",)
@@ -204,6 +242,9 @@ class LaneAdmin(ReadOnlyAdmin):
 class RelayAdmin(ReadOnlyAdmin):
     """Who delivers, and whether the destination answers."""
 
+    explanation = (
+        "Processes that deliver events (outbox_relay), and whether their destination answers."
+    )
     list_display = ("owner", "destination", "breaker_state", "seen", "started", "wakes_by")
     list_filter = (leading_value_filter("destination", "destination"),)
     search_fields = ("destination",)
@@ -227,6 +268,7 @@ class RelayAdmin(ReadOnlyAdmin):
 class InboxEntryAdmin(ReadOnlyAdmin):
     """What consumers have seen, newest first."""
 
+    explanation = "Which consumer has seen which event, so that it acts on each once."
     list_display = ("event_id", "consumer", "age")
     list_filter = (leading_value_filter("consumer", "consumer"), age_filter("received_at", "seen"))
     search_fields = ("consumer/event_id",)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hodei.schema.timing import instant
+from hodei.schema.management.arguments import past, whole
 from outbox.keys import aggregate_of
 from outbox.services.dead_letters import LetterFilter
+from outbox.services.dead_letters.bulk import MOST_ACTED
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -40,14 +39,14 @@ def add_conditions(parser: CommandParser) -> None:
     )
     when = "a date (2026-03-31), a time in UTC (2026-03-31T12:00), or how long ago (90m, 12h, 7d)"
     group.add_argument(
-        "--since", type=_instant, metavar="WHEN", help=f"That died then or later: {when}."
+        "--since", type=past, metavar="WHEN", help=f"That died then or later: {when}."
     )
     group.add_argument(
-        "--before", type=_instant, metavar="WHEN", help="That died before then; like --since."
+        "--before", type=past, metavar="WHEN", help="That died before then; like --since."
     )
     group.add_argument(
         "--requeued",
-        type=whole_number,
+        type=whole("times", most=MOST_ACTED),
         metavar="N",
         help="That were requeued N times or more often.",
     )
@@ -72,21 +71,3 @@ def filter_of(options: dict[str, Any], state: DeadLetterState | None) -> LetterF
         before=options["before"],
         requeued=options["requeued"] or 0,
     )
-
-
-def whole_number(text: str) -> int:
-    """The type of an option that counts."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ArgumentTypeError(f"{text!r} is no number of things; give 1 or more.")
-    return number
-
-
-def _instant(text: str) -> datetime:
-    try:
-        return instant(text, datetime.now(UTC))
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error

@@ -9,7 +9,7 @@ from typing import Any
 
 from hodei.redaction import redact, redact_text
 from hodei.schema.tables import render
-from outbox.management.wording import (
+from hodei.wording import (
     age,
     counted,
     iso,
@@ -37,7 +37,7 @@ def table(letters: Sequence[Letter], now: datetime) -> list[str]:
             one.error_class or "-",
             str(one.attempts),
             "yes" if one.holds else "-",
-            one_line(one.error),
+            one_line(one.error) or "-",
         ]
         for one in letters
     ]
@@ -56,7 +56,7 @@ def table_of_ends(letters: Sequence[Letter], now: datetime) -> list[str]:
             one.event_type,
             about(one),
             one.error_class or "-",
-            one_line(one.note),
+            one_line(one.note) or "-",
         ]
         for one in letters
     ]
@@ -96,7 +96,7 @@ def whole(detail: Detail, now: datetime) -> Iterator[str]:
     yield from render(
         ["when (UTC)", "action", "by", "why"],
         [
-            [moment(action.at), action.action.lower(), action.actor, one_line(action.note)]
+            [moment(action.at), action.action.lower(), action.actor, one_line(action.note) or "-"]
             for action in detail.actions
         ],
     )

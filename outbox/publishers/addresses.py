@@ -49,7 +49,7 @@ def refusal(text: str, allowed: Sequence[Network]) -> str | None:
         (address.is_loopback, "loopback"),
         (address.is_link_local, "link-local"),
         (address.is_multicast, "multicast"),
-        (address.is_private, "private"),
+        (address.is_private or getattr(address, "is_site_local", False), "private"),
         (address.is_reserved or not address.is_global, "reserved"),
     )
     return next((f"it is {kind}" for holds, kind in kinds if holds), None)

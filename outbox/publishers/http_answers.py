@@ -7,12 +7,17 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from hodei.redaction import redact_text
-from outbox.outcomes import DELIVERED, Outcome, down, permanent, rejected
+from outbox.outcomes import (
+    DELIVERED,
+    LONGEST_RETRY_AFTER,
+    Outcome,
+    down,
+    permanent,
+    rejected,
+)
 
 #: Characters of an answer that are kept.
 MOST_SHOWN = 200
-#: Seconds. What asks for more gets this.
-LONGEST_RETRY_AFTER = 86_400.0
 #: Refusals that may be about the moment and not about the event, so an attempt is spent: a receiver
 #: that is being deployed, or whose keys are being changed, answers 401 or 404 to everything.
 _REJECTED = frozenset({401, 403, 404, 405, 408, 409, 425})

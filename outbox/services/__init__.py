@@ -3,6 +3,6 @@
 - ``publish``       store events, in the caller's transaction
 - ``inbox``         act once on an event that may come twice
 - ``dead_letters``  requeue, resolve, discard what could not be delivered
-- ``statistics``    how much waits, for how long, and why
+- ``inspection``    how much waits, for how long, and why
 - ``retention``     delete what was published long ago
 """

@@ -22,6 +22,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.transaction import TransactionManagementError
 
+from hodei.values import shown, unstorable
+
 LONGEST_CONSUMER = 100
 LONGEST_EVENT_ID = 255
 
@@ -46,7 +48,7 @@ def once(
             "around both."
         )
     name = _checked("consumer", consumer, LONGEST_CONSUMER)
-    event = _checked("event_id", str(event_id), LONGEST_EVENT_ID)
+    event = _checked("event_id", _written(event_id), LONGEST_EVENT_ID)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO outbox_inbox (consumer, event_id) VALUES (%s, %s) "
@@ -76,7 +78,16 @@ def once_each(
     return decorate
 
 
+def _written(event_id: object) -> object:
+    """An id as a text; a number, too."""
+    is_number = isinstance(event_id, int) and abs(event_id) < 10**LONGEST_EVENT_ID
+    return str(event_id) if is_number or isinstance(event_id, uuid.UUID) else event_id
+
+
 def _checked(what: str, text: object, longest: int) -> str:
-    if not isinstance(text, str) or not 1 <= len(text) <= longest or "\0" in text:
-        raise ValueError(f"{what} is {text!r}; it is a text of 1 to {longest} characters.")
+    if not isinstance(text, str) or not 1 <= len(text) <= longest:
+        raise ValueError(f"{what} is {shown(text)}; it is a text of 1 to {longest} characters.")
+    wrong = unstorable(text)
+    if wrong is not None:
+        raise ValueError(f"{what} {wrong}.")
     return text

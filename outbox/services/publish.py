@@ -23,6 +23,7 @@ from django.db.transaction import TransactionManagementError
 
 from hodei.compat import uuid7
 from hodei.sql import statement
+from hodei.values import shown
 from outbox.conf import OutboxSettings, outbox_settings
 from outbox.events import (
     LONGEST_AGGREGATE_TYPE,
@@ -46,6 +47,11 @@ if TYPE_CHECKING:
 # it until the end of the transaction. Each such lock has a place in the server's lock table, which
 # is finite; so who publishes for more than MANY aggregates at once takes whole lanes, which the
 # others share.
+#
+# Who stores a key that another has stored and not committed waits for that one, too. Many events
+# are therefore stored in the order of their keys, so that two who publish the same keys, for
+# whatever aggregates, wait for each other and not crosswise. Where that is not their own order they
+# take their numbers before: COPY would number them as they come.
 
 #: The first number of the lock of a lane; the lock of an aggregate is one number, of 64 bits.
 TURN = 0x6F757401
@@ -67,10 +73,10 @@ class DuplicateEvent(Exception):  # noqa: N818  (it reads as the fact it states)
 
     def __init__(self, keys: Sequence[str]) -> None:
         self.idempotency_keys = tuple(keys)
-        shown = ", ".join(repr(key) for key in keys[:5])
+        first = ", ".join(map(shown, keys[:5]))
         more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
         super().__init__(
-            f"Already published under the idempotency key {shown}{more}. Nothing was stored."
+            f"Already published under the idempotency key {first}{more}. Nothing was stored."
         )
 
 
@@ -116,7 +122,8 @@ def publish(
     ``payload`` is what JSON can hold, at most MAX_PAYLOAD_BYTES of it. ``metadata`` is a dict
     beside it; ``correlation_id``, ``causation_id``, ``traceparent`` and ``tracestate`` become
     attributes of the envelope. ``aggregate_locked`` says that the caller holds the aggregate's row
-    (it has changed it, or selected it FOR UPDATE), so that the order needs no other lock.
+    (it has changed it, or selected it FOR UPDATE), as all do who publish for the aggregate, so that
+    the order needs no other lock.
 
     Raises EventInvalid, DuplicateEvent, OutsideTransaction (unless ``autocommit``), and
     ImproperlyConfigured; nothing is stored then. A transaction that reads repeatably, and whose key
@@ -209,7 +216,7 @@ def _event(draft: Draft, settings: OutboxSettings) -> NewEvent:
     kind = check_name("aggregate_type", draft.aggregate_type, LONGEST_AGGREGATE_TYPE)
     if kind not in settings.aggregate_types:
         raise EventInvalid(
-            f"aggregate_type is {kind!r}; HODEI_OUTBOX['AGGREGATE_TYPES'] has "
+            f"aggregate_type is {shown(kind)}; HODEI_OUTBOX['AGGREGATE_TYPES'] has "
             f"{', '.join(sorted(settings.aggregate_types))}. Add it there."
         )
     try:
@@ -222,7 +229,7 @@ def _event(draft: Draft, settings: OutboxSettings) -> NewEvent:
     if key is not None:
         check_name("idempotency_key", key, LONGEST_IDEMPOTENCY_KEY)
     if draft.metadata is not None and not isinstance(draft.metadata, Mapping):
-        raise EventInvalid(f"metadata is {draft.metadata!r}; it is a dict.")
+        raise EventInvalid(f"metadata is {shown(draft.metadata)}; it is a dict.")
     longest = settings.max_payload_bytes
     return NewEvent(
         id=uuid7(),
@@ -261,22 +268,37 @@ def _take_turns(cursor: Any, events: Sequence[NewEvent]) -> None:
 
 
 def _copy(cursor: Any, events: Sequence[NewEvent]) -> None:
-    with cursor.copy(statement("outbox", "copy_events")) as copy:
-        for event in events:
-            copy.write_row(
-                (
-                    event.id,
-                    event.aggregate.id,
-                    event.aggregate.type,
-                    event.event_type,
-                    event.version,
-                    event.payload,
-                    event.metadata,
-                    event.idempotency_key,
-                    event.aggregate.key,
-                    event.destination,
-                )
-            )
+    keys = [event.idempotency_key for event in events if event.idempotency_key is not None]
+    if keys == sorted(keys):
+        _copy_rows(cursor, "copy_events", map(_row, events))
+        return
+    cursor.execute(statement("outbox", "take_numbers"), {"events": len(events)})
+    numbered = zip(events, cursor.fetchall(), strict=True)
+    in_order_of_keys = sorted(numbered, key=lambda one: one[0].idempotency_key or "")
+    _copy_rows(
+        cursor, "copy_numbered_events", (_row(event) + number for event, number in in_order_of_keys)
+    )
+
+
+def _copy_rows(cursor: Any, name: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    with cursor.copy(statement("outbox", name)) as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def _row(event: NewEvent) -> tuple[Any, ...]:
+    return (
+        event.id,
+        event.aggregate.id,
+        event.aggregate.type,
+        event.event_type,
+        event.version,
+        event.payload,
+        event.metadata,
+        event.idempotency_key,
+        event.aggregate.key,
+        event.destination,
+    )
 
 
 def _known_keys(connection: BaseDatabaseWrapper, events: Sequence[NewEvent]) -> list[str]:

@@ -18,13 +18,14 @@ from django.db import DEFAULT_DB_ALIAS
 
 from hodei.sessions import connect, is_pooled
 from hodei.sql import statement
+from hodei.values import check_limit, shown
 from outbox.conf import MOST_DAYS, Retention, outbox_settings
 
 if TYPE_CHECKING:
     import psycopg
 
 #: Rows of one transaction: some tens of milliseconds.
-BATCH = 5_000
+BATCH, MOST_OF_A_BATCH = 5_000, 100_000
 #: The first number of the advisory lock; the second is 0.
 PRUNE = 0x6F757403
 
@@ -38,7 +39,7 @@ _KINDS = (
 Tell = Callable[["Pruned"], None]
 
 
-class PruneRunning(Exception):  # noqa: N818  (it reads as the fact it states)
+class PruneBusy(Exception):  # noqa: N818  (it reads as the fact it states)
     """Another prune holds the lock of this database. Nothing more was deleted."""
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ def prune(
 
     Works over a connection of its own, one transaction for each batch. What is old is decided by
     the server's clock, once at the start. ``stop`` ends it between two batches, ``tell`` is given
-    what was done so far after each. ``dry_run`` counts and deletes nothing. Raises PruneRunning,
+    what was done so far after each. ``dry_run`` counts and deletes nothing. Raises PruneBusy,
     ValueError, ImproperlyConfigured and psycopg.Error.
     """
     wanted = outbox_settings().retention if retention is None else retention
@@ -93,6 +94,9 @@ def prune(
                 setattr(run.pruned, counter, _value(session, counting, {"before": before}))
             else:
                 run.delete(session, name, counter, before)
+        if not run.pooled and not dry_run:
+            # The server ends a session some time after it was closed; the next run need not wait.
+            _value(session, "SELECT pg_advisory_unlock(%s, 0)", [PRUNE])
     return run.pruned
 
 
@@ -137,7 +141,7 @@ def _value(session: psycopg.Connection[Any], sql: str, parameters: Any) -> Any:
 
 def _lock(session: psycopg.Connection[Any], function: str) -> None:
     if not _value(session, f"SELECT {function}(%s, 0)", [PRUNE]):
-        raise PruneRunning
+        raise PruneBusy
 
 
 def _check(wanted: Retention, batch: int) -> None:
@@ -146,7 +150,7 @@ def _check(wanted: Retention, batch: int) -> None:
         is_number = isinstance(days, int) and not isinstance(days, bool)
         if days is not None and not (is_number and 0 <= days <= MOST_DAYS):
             raise ValueError(
-                f"{setting} is {days!r}; it is a whole number of days, 0 to {MOST_DAYS}, or None."
+                f"{setting} is {shown(days)}; it is a whole number of days, 0 to {MOST_DAYS}, or "
+                "None."
             )
-    if batch < 1:
-        raise ValueError(f"batch is {batch}; it is 1 or more.")
+    check_limit(batch, MOST_OF_A_BATCH, "batch")

@@ -5,6 +5,6 @@ Django finds this package; its modules register their pages as they are imported
 
 from __future__ import annotations
 
-from sagas.admin import records, sagas, steps
+from sagas.admin import overview, records, sagas, steps
 
-__all__ = ["records", "sagas", "steps"]
+__all__ = ["overview", "records", "sagas", "steps"]

@@ -28,7 +28,8 @@ from sagas.models import Saga, SagaAuditEvent, SagaLock
 class SagaLockAdmin(ReadOnlyAdmin):
     """Resources that sagas hold."""
 
-    list_display = ("resource_id", "resource_type", "saga_page", "age")
+    explanation = "Resources that sagas hold, so that no other touches them meanwhile."
+    list_display = ("resource_id", "resource_type", "age", "saga_link")
     list_filter = (leading_value_filter("resource_type", "resource type"),)
     search_fields = ("saga", "resource_type/resource_id")
     search_help_text = "Id of the saga or the resource."
@@ -38,6 +39,7 @@ class SagaLockAdmin(ReadOnlyAdmin):
 
     age = show_age("acquired_at", "Held")
     acquired = show_when("acquired_at", "Held since")
+    saga_link = show_link("saga_id", "Saga", "sagas_saga", short=True)
     saga_page = show_link("saga_id", "Saga", "sagas_saga")
 
 
@@ -45,7 +47,8 @@ class SagaLockAdmin(ReadOnlyAdmin):
 class SagaAuditEventAdmin(ReadOnlyAdmin):
     """What happened to sagas, newest first. The saga itself may be gone."""
 
-    list_display = ("event_type", "step_name", "saga_page", "in_words", "age")
+    explanation = "What happened to sagas and their steps, and who decided what."
+    list_display = ("event_type", "step_name", "age", "in_words", "saga_link")
     list_filter = (leading_value_filter("event_type", "what"), age_filter("occurred_at", "when"))
     search_fields = ("id", "saga")
     search_help_text = "Id of the event or its saga."
@@ -63,7 +66,7 @@ class SagaAuditEventAdmin(ReadOnlyAdmin):
     in_words = show_first_line("message", "In words")
     message_block = show_text("message", "In words")
     payload_block = show_json("payload", "Details")
-    saga_page = show_link("saga_id", "Saga", "sagas_saga")
+    saga_link = show_link("saga_id", "Saga", "sagas_saga", short=True)
 
     @admin.display(description="Saga")
     def saga_state(self, row: SagaAuditEvent) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
-from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
+from hodei.admin.actions import Judge
+from hodei.admin.deciding import DecidingAdmin
 from hodei.admin.filters import age_filter, leading_value_filter
 from hodei.admin.listing import leading_values
 from hodei.admin.readonly import (
-    ReadOnlyAdmin,
     show_age,
-    show_first_line,
     show_json,
     show_state,
     show_text,
@@ -26,8 +28,10 @@ from hodei.admin.rendering import (
     EMPTY,
     PANEL_LIMIT,
     Tones,
+    ago,
     badge,
     beside,
+    clipped,
     code,
     first_line,
     folded,
@@ -41,10 +45,21 @@ from hodei.admin.rendering import (
     table,
     when,
 )
-from sagas.admin.steps import ERROR_LIMIT, STEP_TONES, attempts_table, took
+from hodei.columns import words_of
+from hodei.redaction import redact_text
+from sagas.admin.decisions import SAGA_ACTIONS, judge_sagas
+from sagas.admin.filters import OutcomeFilter, WaitsFilter
+from sagas.admin.steps import (
+    ERROR_LIMIT,
+    STEP_TONES,
+    attempts_table,
+    next_times,
+    took,
+    tries,
+)
 from sagas.models import Saga, SagaAuditEvent, SagaLock, SagaStep, SagaStepAttempt
+from sagas.services.inspection import LIVE, waits_for
 from sagas.states import (
-    OUTCOME_STATES,
     SAGA_LIVE,
     SagaOutcome,
     SagaState,
@@ -65,45 +80,32 @@ OUTCOME_TONES: Tones = {
     SagaOutcome.COMPENSATION_FAILED: "bad",
 }
 
+#: What inputs and outputs of sagas speak of, by its key there, as the outbox calls it.
+SUBJECTS = {"job_id": "JOB", "worker_id": "WORKER", "provider_id": "PROVIDER"}
+
 #: Steps that are behind the saga while it goes forward.
 DONE = [StepState.COMPLETED.value, StepState.SKIPPED.value]
 
 
-class OutcomeFilter(admin.SimpleListFilter):
-    """How sagas ended, or that they live and what they wait for."""
-
-    title = "outcome"
-    parameter_name = "outcome"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """The outcomes, after what is alive."""
-        return [
-            ("live", "Live"),
-            ("overdue", "Live, past its deadline"),
-            ("unheld", "Live, held by no runner"),
-            *((outcome.value, words(outcome)) for outcome in SagaOutcome),
-        ]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """The sagas of that kind; the state stands beside the outcome since it has the index."""
-        now = timezone.now()
-        live = queryset.filter(state__in=[state.value for state in SAGA_LIVE])
-        match self.value():
-            case "live":
-                return live
-            case "overdue":
-                return live.filter(deadline_at__lt=now)
-            case "unheld":
-                return live.filter(Q(lease_until__isnull=True) | Q(lease_until__lt=now))
-            case value if value in set(SagaOutcome):
-                outcome = SagaOutcome(value)
-                return queryset.filter(outcome=value, state=OUTCOME_STATES[outcome].value)
-        return queryset
-
-
-def words(value: str) -> str:
-    """A stored value as words."""
-    return value.replace("_", " ").capitalize()
+def subjects_of(row: Any) -> list[str]:
+    """What its input and the outputs of its steps name: jobs, workers, providers; and the events
+    of each. One query."""
+    found: dict[tuple[str, uuid.UUID], None] = {}
+    outputs = SagaStep.objects.filter(saga_id=row.pk).order_by("step_order")
+    keys = outputs.values_list(*(f"output_data__{key}" for key in SUBJECTS))[:PANEL_LIMIT]
+    given = Saga.objects.filter(pk=row.pk).values_list(*(f"metadata__{key}" for key in SUBJECTS))
+    for values in given.union(keys, all=True):
+        for key, value in zip(SUBJECTS, values, strict=True):
+            with suppress(ValueError, TypeError, AttributeError):
+                found[key, uuid.UUID(value)] = None
+    return [
+        format_html(
+            "{} {}, {}",
+            *(words_of(SUBJECTS[key]), link(f"jobs_{SUBJECTS[key].lower()}", one)),
+            list_link("outbox_event", "its events", aggregate_type=SUBJECTS[key], aggregate_id=one),
+        )
+        for key, one in found
+    ]
 
 
 def more(rows: list[Any], model: str, saga: Saga) -> str:
@@ -128,16 +130,17 @@ def with_progress(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 
 @admin.register(Saga)
-class SagaAdmin(ReadOnlyAdmin):
+class SagaAdmin(DecidingAdmin):
     """Sagas, newest first."""
 
-    list_display = (
-        *("saga_type", "saga_state", "saga_outcome", "steps", "age", "deadline"),
-        *("lease_owner", "correlation_id", "first_error"),
-    )
+    explanation = "Work in several steps, which are undone when they cannot all be done."
+    decisions = SAGA_ACTIONS
+    state_cell = "standing"
+    list_display = ("saga_type", "standing", "age", "steps", "ends", "waits_or_why", "belongs_to")
     list_filter = (
         "state",
         OutcomeFilter,
+        WaitsFilter,
         leading_value_filter("saga_type", "kind"),
         age_filter("started_at", "started"),
     )
@@ -153,7 +156,15 @@ class SagaAdmin(ReadOnlyAdmin):
         "Audit": "sagas.view_sagaauditevent",
     }
     fieldsets = (
-        (None, {"fields": ("saga_state", "saga_outcome", "steps", "error", "requests")}),
+        (
+            None,
+            {
+                "fields": (
+                    *("saga_state", "saga_outcome", "steps", "waits", "error", "requests"),
+                    *("due", "about"),
+                )
+            },
+        ),
         ("Steps", {"fields": ("steps_panel",), "classes": ("hodei-wide",)}),
         ("Attempts", {"fields": ("attempts_panel",), "classes": ("hodei-wide",)}),
         ("Audit", {"fields": ("audit_panel",), "classes": ("hodei-wide",)}),
@@ -176,8 +187,7 @@ class SagaAdmin(ReadOnlyAdmin):
     saga_state = show_state("state", "State", SAGA_TONES)
     saga_outcome = show_state("outcome", "Outcome", OUTCOME_TONES)
     age = show_age("started_at", "Started")
-    deadline = show_age("deadline_at", "Deadline")
-    first_error = show_first_line("error_message", "Error")
+    due = show_when("due_at", "Next look")
     error = show_text("error_message", "Error")
     lease = show_when("lease_until", "Lease ends")
     started = show_when("started_at", "Started")
@@ -199,6 +209,42 @@ class SagaAdmin(ReadOnlyAdmin):
         kinds = leading_values(Saga, "saga_type", rows.db)
         live = [state.value for state in SAGA_LIVE]
         return found | Q(saga_type__in=kinds, business_key=term, state__in=live)
+
+    def judge(self, rows: Sequence[Any], using: str) -> Judge:
+        """By the rules of the services."""
+        return judge_sagas(rows, using)
+
+    def title_of(self, row: Saga) -> str:
+        """Its kind, and the id."""
+        return f"{row.saga_type} {row.pk}"
+
+    @admin.display(description="State")
+    def standing(self, row: Saga) -> str:
+        """Its outcome tells more than its state, once it has one."""
+        if row.outcome:
+            return badge(row.outcome, OUTCOME_TONES)
+        return badge(row.state, SAGA_TONES)
+
+    @admin.display(description="Deadline")
+    def ends(self, row: Saga) -> str:
+        return ago(row.deadline_at) if row.state in LIVE else EMPTY
+
+    @admin.display(description="Waits for, or why")
+    def waits_or_why(self, row: Any) -> str:
+        waited = waits_for(row, timezone.now())
+        return first_line(waited or row.error_message_start)
+
+    @admin.display(description="Belongs to")
+    def belongs_to(self, row: Saga) -> str:
+        return clipped(row.correlation_id)
+
+    @admin.display(description="Waits for")
+    def waits(self, row: Saga) -> str:
+        return redact_text(waits_for(row, timezone.now()) or "") or EMPTY
+
+    @admin.display(description="Is about")
+    def about(self, row: Any) -> str:
+        return lines(subjects_of(row))
 
     @admin.display(description="Steps done")
     def steps(self, row: Any) -> str:
@@ -249,7 +295,7 @@ class SagaAdmin(ReadOnlyAdmin):
         )
 
     @admin.display(description="Steps")
-    def steps_panel(self, row: Saga) -> str:
+    def steps_panel(self, row: Any) -> str:
         names = ("input_data", "output_data", "compensation_data")
         steps = (
             SagaStep.objects.filter(saga_id=row.pk)
@@ -262,7 +308,8 @@ class SagaAdmin(ReadOnlyAdmin):
                 step.step_order,
                 link("sagas_sagastep", step.pk, step.step_name),
                 badge(step.state, STEP_TONES),
-                step.retry_count,
+                tries(step),
+                next_times(step),
                 took(
                     step.started_at, step.completed_at, is_open=step.state == StepState.IN_PROGRESS
                 ),
@@ -272,10 +319,12 @@ class SagaAdmin(ReadOnlyAdmin):
                     for title, name in zip(("Input", "Output", "Compensation"), names, strict=True)
                     if (block := folded(title, json_of(step, name))) != EMPTY
                 ),
+                *([row.offers.links(step.step_name)] if row.offers.permitted else []),
             )
             for step in steps[:PANEL_LIMIT]
         ]
-        heads = ["Order", "Step", "State", "Retries", "Took", "Error", "Data"]
+        heads = ["Order", "Step", "State", "Tries", "Next", "Took", "Error", "Data"]
+        heads += ["Decide"] if row.offers.permitted else []
         return table(f"First {PANEL_LIMIT} steps", heads, rows, remark=more(rows, "sagastep", row))
 
     @admin.display(description="Attempts")

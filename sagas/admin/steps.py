@@ -26,6 +26,7 @@ from hodei.admin.rendering import (
     EMPTY,
     PANEL_LIMIT,
     Tones,
+    ago,
     badge,
     first_line,
     lines,
@@ -52,6 +53,9 @@ STEP_TONES: Tones = {
 
 DIRECTION_TONES: Tones = {Direction.FORWARD: "busy", Direction.COMPENSATION: "wait"}
 
+#: Steps for which no time means anything any more.
+_OVER = frozenset({StepState.COMPLETED, StepState.SKIPPED, StepState.COMPENSATED, StepState.PARKED})
+
 #: Characters of an error that a panel shows.
 ERROR_LIMIT = 400
 
@@ -61,6 +65,29 @@ def took(begin: datetime | None, end: datetime | None, *, is_open: bool) -> str:
     if begin is None or (end is None and not is_open):
         return EMPTY
     return span(end - begin) if end else format_html("{}, open", span(timezone.now() - begin))
+
+
+def tries(step: SagaStep) -> str:
+    """How often a step was tried, asked and undone, as far as it was."""
+    told = (
+        (step.retry_count, "retry", "retries"),
+        (step.waits, "wait", "waits"),
+        (step.verifications, "question", "questions"),
+        (step.compensation_attempts, "compensation", "compensations"),
+    )
+    return lines(f"{n} {one if n == 1 else more}" for n, one, more in told if n)
+
+
+def next_times(step: SagaStep) -> str:
+    """The times that a step waits for; nothing where it is over."""
+    told = (
+        (step.due_at, "next try"),
+        (step.timeout_at, "to be back"),
+        (step.deadline_at, "gives up"),
+    )
+    if step.state in _OVER:
+        return EMPTY
+    return lines(format_html("{} {}", name, ago(at)) for at, name in told if at)
 
 
 def attempts_table(rows: QuerySet[Any]) -> str:
@@ -92,6 +119,9 @@ def attempts_table(rows: QuerySet[Any]) -> str:
 class SagaStepAdmin(ReadOnlyAdmin):
     """Steps of sagas, in the order of their definitions."""
 
+    explanation = (
+        "Steps of sagas. The page of a saga has its own in order, with what can be decided."
+    )
     list_display = ("step_name", "step_state", "step_order", "saga_link", "retry_count", "age")
     list_filter = ("state",)
     search_fields = ("id", "saga")
@@ -128,6 +158,7 @@ class SagaStepAdmin(ReadOnlyAdmin):
 class SagaStepAttemptAdmin(ReadOnlyAdmin):
     """Tries of steps, newest first."""
 
+    explanation = "Each call of a step, to do it or to undo it."
     list_display = ("id", "step_name", "way", "number", "age", "ran", "runner", "first_error")
     list_filter = ("direction",)
     list_select_related = ("step",)

@@ -28,8 +28,11 @@ from sagas.providers import (
     WorkerOrder,
     provider_of,
 )
+from sagas.services.locks import acquire
 
 MOST_CONCURRENCY = 1_000
+#: The type of the resource that a saga locks which makes a worker, or takes its jobs from it.
+WORKER = "WORKER"
 
 
 def worker_of(saga_id: uuid.UUID) -> uuid.UUID:
@@ -43,8 +46,8 @@ def resource_of(worker_id: uuid.UUID) -> str:
 
 
 def reserve(context: StepContext, provider_id: uuid.UUID, queues: list[str]) -> dict[str, Any]:
-    """Note a worker that is about to be made, if the provider has room. In the caller's
-    transaction. Raises StepFailed for good."""
+    """Note a worker that is about to be made, if the provider has room; until the saga ends no
+    other one works on it. In the caller's transaction. Raises StepFailed for good."""
     config = _config(provider_id, context.using)
     worker_id = worker_of(context.saga_id)
     spec = {"queues": queues or _queues(config), "concurrency": _concurrency(config)}
@@ -62,6 +65,7 @@ def reserve(context: StepContext, provider_id: uuid.UUID, queues: list[str]) -> 
         raise refused(error) from error
     except (ProviderUnknown, ProviderRefused) as error:
         raise refused(error) from error
+    acquire(context.saga_id, WORKER, worker_id, using=context.using)
     return {"worker_id": str(worker_id), "provider_id": str(provider_id), **spec}
 
 

@@ -17,9 +17,11 @@ from jobs.services.lifecycle import JobNotFound
 from jobs.states import WORKER_FINAL, JobState
 from sagas.builtin import choice, infrastructure, telling
 from sagas.builtin.inputs import actor_of, refused, uuid_of
-from sagas.definition import Retry, Saga, Step, StepContext, StepFailed
+from sagas.definition import Later, Retry, Saga, Step, StepContext, StepFailed
+from sagas.exceptions import ResourceLocked
 from sagas.providers import Ping, ProviderUnknown
 from sagas.registry import register
+from sagas.services.locks import acquire
 from sagas.states import SagaKind
 
 TRANSFERRED = "JobTransferred"
@@ -39,8 +41,14 @@ def check_connectivity(context: StepContext) -> dict[str, Any]:
 
 
 def reserve_worker(context: StepContext) -> dict[str, Any]:
-    """Choose who is to make the new one: the provider of the old one, if it may."""
+    """Choose who is to make the new one: the provider of the old one, if it may. Waits while
+    another saga works on the old one."""
     old = uuid_of(context.input, "worker_id")
+    try:
+        acquire(context.saga_id, infrastructure.WORKER, old, using=context.using)
+    except ResourceLocked as error:
+        # It is being made still, or replaced.
+        raise Later(1.0) from error
     try:
         job = orchestration.look(uuid_of(context.input, "job_id"), using=context.using)
     except JobNotFound as error:

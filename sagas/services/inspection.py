@@ -5,20 +5,29 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import Count, Q
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
+from hodei.values import check_limit, check_text, identifier
 from sagas import registry
 from sagas.definition import steps_hash
 from sagas.exceptions import SagaNotFound
 from sagas.models import Saga, SagaAuditEvent, SagaLock, SagaStep, SagaStepAttempt
 from sagas.states import SAGA_LIVE, SagaOutcome, SagaState, StepState
 
+#: A runner that is there takes what is due within a poll; what is left for so long has none, or all
+#: that know it are busy with others.
+UNTAKEN = timedelta(minutes=1)
+#: Sagas of one list; attempts, and events, of one saga.
+MOST_FOUND, MOST_SHOWN = 10_000, 10_000
 DONE = (StepState.COMPLETED.value, StepState.SKIPPED.value)
 LIVE = [state.value for state in SagaState if state in SAGA_LIVE]
+NEEDS_A_PERSON = Q(state__in=LIVE, incident__isnull=False) | Q(state=SagaState.FAILED.value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +65,11 @@ class SagaDetail:
 
 
 def find(wanted: SagaFilter, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> list[Listed]:
-    """The newest sagas that match, at most so many."""
+    """The newest sagas that match, at most so many. Raises ValueError for a limit outside 1 to
+    MOST_FOUND, and for a text that no saga can have."""
+    check_limit(limit, MOST_FOUND)
+    for field in ("kind", "correlation_id", "key"):
+        check_text(field, getattr(wanted, field))
     rows = Saga.objects.using(using).annotate(now=Now()).order_by("-started_at", "-id")
     exact = {
         "saga_type": wanted.kind,
@@ -70,9 +83,7 @@ def find(wanted: SagaFilter, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> li
         # The index of keys has live sagas alone.
         rows = rows.filter(state__in=LIVE)
     if wanted.needs_a_person:
-        rows = rows.filter(
-            Q(state__in=LIVE, incident__isnull=False) | Q(state=SagaState.FAILED.value)
-        )
+        rows = rows.filter(NEEDS_A_PERSON)
     found = list(rows[:limit])
     counted = {
         row["saga_id"]: row
@@ -95,7 +106,10 @@ def find(wanted: SagaFilter, *, limit: int, using: str = DEFAULT_DB_ALIAS) -> li
 
 
 def detail(saga: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> SagaDetail:
-    """One saga with all that belongs to it. Raises SagaNotFound."""
+    """One saga with all that belongs to it; of attempts and events the newest MOST_SHOWN. Raises
+    SagaNotFound."""
+    if identifier(saga) is None:
+        raise SagaNotFound(saga)
     row = Saga.objects.using(using).annotate(now=Now()).filter(pk=saga).first()
     if row is None:
         raise SagaNotFound(saga)
@@ -107,30 +121,68 @@ def detail(saga: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> SagaDetail:
             SagaStepAttempt.objects.using(using)
             .filter(step__saga_id=saga)
             .select_related("step")
-            .order_by("started_at", "id")
-        ),
+            .order_by("-started_at", "-id")[:MOST_SHOWN]
+        )[::-1],
         locks=list(SagaLock.objects.using(using).filter(saga_id=saga).order_by("id")),
         events=list(
-            SagaAuditEvent.objects.using(using).filter(saga_id=saga).order_by("occurred_at")
-        ),
+            SagaAuditEvent.objects.using(using)
+            .filter(saga_id=saga)
+            .order_by("-occurred_at")[:MOST_SHOWN]
+        )[::-1],
     )
 
 
 def waits_for(saga: Saga, now: datetime) -> str | None:
-    """What a saga waits for, in words: a person, a definition, a runner, a time; None: nothing any
-    more."""
+    """What a saga waits for, in words: a person, a definition, a runner (since when, where it is
+    long), a time; None: nothing any more."""
     if saga.incident:
         return f"a person: {saga.incident}"
     if saga.state not in LIVE:
         return None
-    found = _missing_definition(saga)
-    if found is None and saga.lease_owner and saga.lease_until and saga.lease_until > now:
-        found = f"its runner {saga.lease_owner}"
-    elif found is None and saga.pause_requested_at is not None:
-        found = "somebody to resume it"
-    elif found is None and saga.due_at is not None and saga.due_at > now:
-        found = f"{saga.due_at:%Y-%m-%d %H:%M:%S} UTC"
-    return found or _runner_or_room(saga)
+    if saga.lease_owner and saga.lease_until and saga.lease_until > now:
+        return f"its runner {saga.lease_owner}"
+    missing = _missing_definition(saga)
+    rests = None if missing else _pause_or_time(saga, now)
+    if rests is not None:
+        return rests
+    found = missing or _runner_or_room(saga)
+    if saga.due_at is None or saga.due_at > now - UNTAKEN:
+        return found
+    return f"{found}; since {_utc(saga.due_at)}"
+
+
+def without_definition(rows: QuerySet[Saga]) -> QuerySet[Saga]:
+    """Of these, the live ones that rest since nobody knows their version: this process does not, as
+    it was when they were started, and no runner drives them or another one of that version."""
+    known = [
+        Q(saga_type=one.kind, definition_version=one.version, steps_hash=steps_hash(one))
+        for one in registry.definitions()
+    ]
+    driven = Saga.objects.filter(
+        saga_type=OuterRef("saga_type"),
+        definition_version=OuterRef("definition_version"),
+        steps_hash=OuterRef("steps_hash"),
+        state__in=LIVE,
+        lease_until__gt=Now(),
+    )
+    unknown = rows.filter(~Exists(driven), state__in=LIVE)
+    return unknown.exclude(reduce(or_, known)) if known else unknown
+
+
+def untaken(rows: QuerySet[Saga]) -> QuerySet[Saga]:
+    """Of these, the live ones that have been due for a while, and that no runner has taken. Runners
+    are on record by what they hold alone: that nobody takes what is due is what tells of none."""
+    return rows.filter(state__in=LIVE, due_at__lt=Now() - UNTAKEN)
+
+
+def _pause_or_time(saga: Saga, now: datetime) -> str | None:
+    if saga.pause_requested_at is not None:
+        return "somebody to resume it"
+    return _utc(saga.due_at) if saga.due_at is not None and saga.due_at > now else None
+
+
+def _utc(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _runner_or_room(saga: Saga) -> str:

@@ -11,6 +11,7 @@ import uuid
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from hodei.values import shown, unstorable
 from sagas.exceptions import ResourceLocked, SagaInvalid
 
 LONGEST_TYPE, LONGEST_ID = 50, 255
@@ -23,7 +24,7 @@ def acquire(
 
     Waits for a transaction that is just taking it. Raises ResourceLocked, and SagaInvalid.
     """
-    name = _checked(resource_type, resource_id)
+    name = checked(resource_type, resource_id)
     with connections[using].cursor() as cursor:
         while True:
             cursor.execute(
@@ -49,7 +50,7 @@ def release(
     with connections[using].cursor() as cursor:
         cursor.execute(
             "DELETE FROM saga_locks WHERE resource_type = %s AND resource_id = %s AND saga_id = %s",
-            [*_checked(resource_type, resource_id), saga],
+            [*checked(resource_type, resource_id), saga],
         )
         return bool(cursor.rowcount)
 
@@ -61,21 +62,35 @@ def holder(
     with connections[using].cursor() as cursor:
         cursor.execute(
             "SELECT saga_id FROM saga_locks WHERE resource_type = %s AND resource_id = %s",
-            list(_checked(resource_type, resource_id)),
+            list(checked(resource_type, resource_id)),
         )
         row = cursor.fetchone()
         return None if row is None else row[0]
 
 
-def _checked(resource_type: object, resource_id: object) -> tuple[str, str]:
+def _written(resource_id: object) -> object:
+    """A number and an id as texts; what else can be written, too."""
+    if isinstance(resource_id, str):
+        return resource_id
+    try:
+        return str(resource_id)
+    except Exception:  # noqa: BLE001  (it may be any object, or a number with too many digits)
+        return resource_id
+
+
+def checked(resource_type: object, resource_id: object) -> tuple[str, str]:
+    """The resource as it is stored. Raises SagaInvalid."""
     found = []
     for name, value, longest in (
         ("resource_type", resource_type, LONGEST_TYPE),
-        ("resource_id", str(resource_id), LONGEST_ID),
+        ("resource_id", _written(resource_id), LONGEST_ID),
     ):
-        if not isinstance(value, str) or not 1 <= len(value) <= longest or "\0" in value:
+        if not isinstance(value, str) or not 1 <= len(value) <= longest:
             raise SagaInvalid(
-                f"{name} is {value!r:.100}; it is a text of 1 to {longest} characters."
+                f"{name} is {shown(value)}; it is a text of 1 to {longest} characters."
             )
+        wrong = unstorable(value)
+        if wrong is not None:
+            raise SagaInvalid(f"{name} {wrong}.")
         found.append(value)
     return found[0], found[1]

@@ -1,80 +1,102 @@
 """Deletes sagas that ended long ago, whichever way, and audit events of sagas that are gone.
 
 In batches, each a transaction of its own: it may be stopped at any moment, and the next call goes
-on. What waits for a person is kept where nobody says otherwise.
+on. What waits for a person is kept where nobody says otherwise. Called as that of jobs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.sql import statement
-from jobs.services.retention import LONGEST_KEPT
+from hodei.values import check_age, check_limit
+from jobs.services.retention import BATCH, MOST_COUNTED, MOST_OF_A_BATCH, PruneBusy, Pruned
 from sagas.states import SagaState
 
 #: The number of the lock of whoever prunes.
 PRUNE = 0x73616704
-#: Rows of one batch.
-BATCH = 1_000
-SAGAS_KEPT, AUDIT_KEPT = timedelta(days=30), timedelta(days=90)
 
 
-class PruneBusy(Exception):  # noqa: N818  (it reads as the fact it states)
-    """Another process prunes this database. What this one has deleted before stays deleted."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keep:
+    """How long things are kept after their end; None keeps them for ever."""
 
-    def __init__(self) -> None:
-        super().__init__("Another process prunes this database. Let it end, or try again later.")
+    sagas: timedelta | None = timedelta(days=30)
+    #: Sagas that wait for a person to undo what is left behind.
+    failed: timedelta | None = None
+    #: Audit events, of sagas that are gone.
+    audit: timedelta | None = timedelta(days=90)
 
-
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    what: str
-    rows: int
+    def __post_init__(self) -> None:
+        """Refuse an age that cannot be."""
+        for name in ("sagas", "failed", "audit"):
+            check_age(name, getattr(self, name))
 
 
 def prune(
+    keep: Keep | None = None,
     *,
-    sagas: timedelta | None = SAGAS_KEPT,
-    failed: timedelta | None = None,
-    audit: timedelta | None = AUDIT_KEPT,
     using: str = DEFAULT_DB_ALIAS,
     batch: int = BATCH,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Pruned]:
-    """Delete what ended so long ago (None: nothing); yields what was deleted, of each kind.
-    ``failed`` are sagas that wait for a person to undo what is left behind.
+    """Delete what is old, kind after kind, and yield what was deleted of each. ``stop`` is asked
+    between batches. Each batch is a transaction: not to be called within one.
 
-    Raises PruneBusy, and ValueError for an age that cannot be.
+    Raises PruneBusy, and ValueError for a batch outside 1 to MOST_OF_A_BATCH.
     """
-    for name, age in (("sagas", sagas), ("failed", failed), ("audit", audit)):
-        if age is not None and not timedelta(0) <= age <= LONGEST_KEPT:
-            raise ValueError(f"{name} is {age}; give 0 to {LONGEST_KEPT.days} days, or None.")
+    check_limit(batch, MOST_OF_A_BATCH, "batch")
+    for what, table, asked in _kinds(keep or Keep()):
+        yield Pruned(what, _delete(f"prune_{table}", asked, using, batch, stop))
+        if stop():
+            return
+
+
+def preview(keep: Keep | None = None, *, using: str = DEFAULT_DB_ALIAS) -> Iterator[Pruned]:
+    """Yield what ``prune`` would delete now, up to MOST_COUNTED of each kind. Read-only."""
+    for what, table, asked in _kinds(keep or Keep()):
+        with connections[using].cursor() as cursor:
+            query = statement("sagas", f"prunable_{table}")
+            cursor.execute(query, {**asked, "most": MOST_COUNTED})
+            number = int(cursor.fetchone()[0])
+        yield Pruned(what, number, is_capped=number == MOST_COUNTED)
+
+
+def _kinds(keep: Keep) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """What there is to delete: its name, whose statement, and the parameters of that."""
     for what, states, age in (
-        ("sagas", [SagaState.COMPLETED, SagaState.CANCELLED], sagas),
-        ("failed sagas", [SagaState.FAILED], failed),
+        ("sagas", [SagaState.COMPLETED, SagaState.CANCELLED], keep.sagas),
+        ("failed sagas", [SagaState.FAILED], keep.failed),
     ):
         if age is not None:
-            asked = {"states": [state.value for state in states], "age": age}
-            yield Pruned(what, _all("prune_sagas", asked, using, batch))
-    if audit is not None:
-        yield Pruned("audit events", _all("prune_audit", {"age": audit}, using, batch))
+            yield what, "sagas", {"states": [state.value for state in states], "age": age}
+    if keep.audit is not None:
+        yield "audit events", "audit", {"age": keep.audit}
 
 
-def _all(name: str, parameters: dict[str, Any], using: str, batch: int) -> int:
+def _delete(
+    name: str, parameters: dict[str, Any], using: str, batch: int, stop: Callable[[], bool]
+) -> int:
     total = 0
+    since: datetime | str = "-infinity"
+    deleted: int
     while True:
-        with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        with transaction.atomic(using=using, durable=True), connections[using].cursor() as cursor:
             cursor.execute("SELECT pg_try_advisory_xact_lock(%s, 0)", [PRUNE])
             if not cursor.fetchone()[0]:
                 raise PruneBusy
             # The audit is append-only but for this.
             cursor.execute("SET LOCAL hodei.retention = 'on'")
-            cursor.execute(statement("sagas", name), {**parameters, "batch": batch})
-            deleted = int(cursor.rowcount)
+            asked = {**parameters, "batch": batch, "since": since}
+            cursor.execute(statement("sagas", name), asked)
+            deleted, newest = cursor.fetchone()
         total += deleted
-        if deleted < batch:
+        # What was left out, because somebody has its row, is left to the next run.
+        if deleted < batch or stop():
             return total
+        since = newest

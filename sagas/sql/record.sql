@@ -6,7 +6,7 @@ WITH asked AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(sagas)s::jsonb) AS c (
         id uuid, epoch bigint, state text, outcome text, error text, incident text,
         due_at timestamptz, held boolean, past boolean, pause timestamptz, cancel timestamptz,
-        deadline timestamptz)
+        deadline timestamptz, lost int)
 ), locked AS MATERIALIZED (
     SELECT c.*, c.outcome = 'COMPLETED' AND NOT c.past
                 AND s.cancel_requested_at IS DISTINCT FROM c.cancel AS late
@@ -19,6 +19,7 @@ WITH asked AS MATERIALIZED (
            outcome = CASE WHEN c.late THEN NULL ELSE c.outcome END,
            error_message = c.error,
            incident = c.incident,
+           lost_leases = c.lost,
            lease_owner = CASE WHEN c.held THEN s.lease_owner END,
            lease_until = CASE WHEN c.held
                               THEN clock_timestamp() + make_interval(secs => %(seconds)s) END,
@@ -37,14 +38,14 @@ WITH asked AS MATERIALIZED (
     RETURNING s.id, s.state, s.outcome, s.pause_requested_at, s.cancel_requested_at, s.deadline_at
 ), stepped AS (
     UPDATE saga_steps AS t
-       SET state = c.state, output_data = c.output, compensation_data = c.undone,
+       SET state = c.state, input_data = coalesce(c.input, t.input_data), output_data = c.output, compensation_data = c.undone,
            error_message = c.error, retry_count = c.retry_count,
            compensation_attempts = c.compensation_attempts, verifications = c.verifications,
            waits = c.waits, started_at = c.started_at, completed_at = c.completed_at,
            due_at = c.due_at, timeout_at = c.timeout_at, deadline_at = c.deadline_at,
            updated_at = clock_timestamp()
       FROM jsonb_to_recordset(%(steps)s::jsonb) AS c (
-               saga_id uuid, id uuid, state text, output jsonb, undone jsonb, error text,
+               saga_id uuid, id uuid, state text, input jsonb, output jsonb, undone jsonb, error text,
                retry_count int, compensation_attempts int, verifications int, waits int,
                started_at timestamptz, completed_at timestamptz, due_at timestamptz,
                timeout_at timestamptz, deadline_at timestamptz)

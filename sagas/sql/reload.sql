@@ -9,4 +9,4 @@ UPDATE sagas AS s
 RETURNING s.id, s.saga_type, s.definition_version, s.state,
           (coalesce(s.metadata, '{}'::jsonb) - '_repaired')::text,
           s.lease_epoch, s.correlation_id, s.actor, s.error_message, s.incident, s.deadline_at,
-          s.pause_requested_at, s.cancel_requested_at, clock_timestamp()
+          s.pause_requested_at, s.cancel_requested_at, s.lost_leases, clock_timestamp()

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,6 @@ from django.db import connections
 from tests.processes import ROOT, environment, eventually
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
-
-DATABASES = "SELECT count(*) FROM pg_database WHERE datname LIKE 'hodei_demo_%'"
-
-
-def server() -> str:
-    settings = connections["default"].settings_dict
-    return (
-        f"postgresql://{settings['USER']}:{settings['PASSWORD'] or ''}@/postgres"
-        f"?host={settings['HOST']}&port={settings['PORT']}"
-    )
 
 
 def demo(**values: str) -> subprocess.Popen[str]:
@@ -39,13 +31,12 @@ def demo(**values: str) -> subprocess.Popen[str]:
     )
 
 
-def left_behind(folder: Path) -> list[str]:
-    """Folders, databases and processes of demos in this folder for temporary files."""
+def left_behind(folder: Path, role: str) -> list[str]:
+    """Databases of this role; folders and processes of demos in this folder for temporary files."""
     with connections["default"].cursor() as cursor:
-        cursor.execute(DATABASES)
-        (databases,) = cursor.fetchone()
+        cursor.execute("SELECT datname FROM pg_database WHERE datdba = %s::regrole", [role])
+        found = [name for (name,) in cursor.fetchall()]
     mark = f"TMPDIR={folder}".encode()
-    found = [f"{databases} databases"] if databases else []
     found += [path.name for path in folder.glob("hodei-demo-*")]
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -57,15 +48,33 @@ def left_behind(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, django_db_setup: None, django_db_blocker: Any) -> Any:
+def role(django_db_setup: None, django_db_blocker: Any) -> Iterator[str]:
+    """A role that may make databases, and has none: others of the server are not its."""
+    name = f"hodei_test_{uuid.uuid4().hex[:12]}"
     with django_db_blocker.unblock():
-        connections["default"].ensure_connection()
-        yield tmp_path
+        with connections["default"].cursor() as cursor:
+            password = connections["default"].settings_dict["PASSWORD"]
+            cursor.execute(f"CREATE ROLE {name} LOGIN CREATEDB PASSWORD %s", [password or None])
+        yield name
+        with connections["default"].cursor() as cursor:
+            cursor.execute(f"DROP ROLE {name}")
         connections["default"].close()
 
 
-def test_a_job_outlives_its_worker_and_nothing_is_left(folder: Path) -> None:
-    process = demo(DATABASE_URL=server(), TMPDIR=str(folder))
+@pytest.fixture
+def server(role: str) -> str:
+    """The server of the tests, for this role."""
+    settings = connections["default"].settings_dict
+    return (
+        f"postgresql://{role}:{settings['PASSWORD'] or ''}@/postgres"
+        f"?host={settings['HOST']}&port={settings['PORT']}"
+    )
+
+
+def test_a_job_outlives_its_worker_and_nothing_is_left(
+    tmp_path: Path, role: str, server: str
+) -> None:
+    process = demo(DATABASE_URL=server, TMPDIR=str(tmp_path))
     told, errors = process.communicate(timeout=120)
 
     assert process.returncode == 0, told + errors
@@ -80,19 +89,19 @@ def test_a_job_outlives_its_worker_and_nothing_is_left(folder: Path) -> None:
         "RECOVERY      COMPLETED",
     ):
         assert any(words in line for line in lines), told
-    assert left_behind(folder) == []
+    assert left_behind(tmp_path, role) == []
 
 
-def test_interrupted_it_leaves_nothing_either(folder: Path) -> None:
-    process = demo(DATABASE_URL=server(), TMPDIR=str(folder))
-    assert eventually(lambda: any(folder.glob("hodei-demo-*/workers/*.json")), 60)
+def test_interrupted_it_leaves_nothing_either(tmp_path: Path, role: str, server: str) -> None:
+    process = demo(DATABASE_URL=server, TMPDIR=str(tmp_path))
+    assert eventually(lambda: any(tmp_path.glob("hodei-demo-*/workers/*.json")), 60)
     os.kill(process.pid, signal.SIGINT)
 
     _, errors = process.communicate(timeout=60)
 
     assert process.returncode == 130, errors
     assert "interrupted" in errors
-    assert left_behind(folder) == []
+    assert left_behind(tmp_path, role) == []
 
 
 def test_a_database_that_is_not_there_is_said_in_one_line() -> None:

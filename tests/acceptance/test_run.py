@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from hodei import run
 from tests.databases import Migrated, alias_of, new_database
 from tests.processes import ROOT, environment, eventually
 
@@ -81,7 +82,7 @@ def started_and_stopped(folder: Path, output: Path) -> str:
         assert eventually(lambda: "stop with Ctrl-C" in output.read_text())
         # As a terminal does: to the whole group.
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=30) == 0, output.read_text()
+        assert process.wait(timeout=60) == 0, output.read_text()
     assert not answers(port)
     assert embedded("status", folder).returncode == 1
     return output.read_text()
@@ -111,7 +112,7 @@ def test_sigterm_ends_it_as_well(tmp_path: Path) -> None:
     with running(port, output, HODEI_EMBEDDED_DIR=str(folder)) as process:
         assert eventually(lambda: answers(port), 120), output.read_text()
         process.terminate()
-        assert process.wait(timeout=30) == 0, output.read_text()
+        assert process.wait(timeout=60) == 0, output.read_text()
 
     assert not answers(port)
     assert embedded("status", folder).returncode == 1
@@ -123,7 +124,7 @@ def test_a_port_that_is_taken_is_said_before_anything_is_done(tmp_path: Path) ->
         taken.listen()
         port = taken.getsockname()[1]
         with running(port, tmp_path / "output", HODEI_EMBEDDED_DIR=str(tmp_path / "pg")) as process:
-            assert process.wait(timeout=30) == 2
+            assert process.wait(timeout=60) == 2
 
     assert (tmp_path / "output").read_text() == (
         f"hodei: port {port} on 127.0.0.1 is taken. Stop what uses it, or choose another: "
@@ -145,13 +146,27 @@ def test_a_database_of_ones_own_gets_the_sample_only_where_it_is_asked_for(
         with running(port, output, DATABASE_URL=url, SAMPLE=sample) as process:
             assert eventually(lambda: answers(port), 120), output.read_text()
             os.killpg(process.pid, signal.SIGINT)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=60) == 0
         with alias_of(database) as alias:
             jobs = Migrated(alias).value("SELECT count(*) FROM jobs")
             users = Migrated(alias).value("SELECT count(*) FROM auth_user WHERE is_superuser")
 
     assert (jobs > 0) is loaded
     assert users == 1
+
+
+def test_outside_of_a_checkout_nothing_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "MANAGE", tmp_path / "manage.py")
+
+    assert run.main([]) == 2
+
+    said = capsys.readouterr().err
+    assert said == (
+        f"hodei: there is no {tmp_path / 'manage.py'}: this runs a checkout of Hodei, not an "
+        "installed one. In a project of yours use its own manage.py.\n"
+    )
 
 
 def test_a_database_that_is_not_there_ends_it_with_one_line(tmp_path: Path) -> None:
@@ -189,3 +204,24 @@ class TestInstall:
         install.write_env(tmp_path / ".env")
 
         assert (tmp_path / ".env").read_text() == "DEBUG=0\n"
+
+    @pytest.mark.slow
+    def test_what_it_installs_is_enough_for_the_sample(self, install: Any, tmp_path: Path) -> None:
+        venv = tmp_path / "venv"
+        install.make_environment(venv)
+        install.install(venv, dev=False)
+
+        done = subprocess.run(
+            [
+                venv / "bin" / "python",
+                "-c",
+                "import django; django.setup(); import hodei.sample.tasks",
+            ],
+            cwd=ROOT,
+            env={"DJANGO_SETTINGS_MODULE": "hodei.settings", "SECRET_KEY": "x", "DEBUG": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 0, done.stderr

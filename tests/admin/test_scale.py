@@ -185,6 +185,16 @@ class TestIndexes:
             assert re.search(rf"\b{leading}\b", condition), plan
 
 
+@pytest.mark.parametrize("waits", ["person", "resume", "version"])
+def test_what_sagas_wait_for_is_answered_by_indexes(admin_user: Any, waits: str) -> None:
+    (model_admin,) = (one for one in ADMINS if one.opts.label == "sagas.Saga")
+    request = Request(admin_user, {"waits": waits}).made
+
+    plan = explained(model_admin.get_changelist_instance(request).queryset.order_by())
+
+    assert "Seq Scan on sagas" not in plan, plan
+
+
 class TestCount:
     @pytest.mark.usefixtures("sample")
     def test_stops_at_the_limit_and_says_so(
@@ -228,7 +238,7 @@ class TestLists:
 
         # The event type, the retry count downwards, and the age, which alone has an index.
         with CaptureQueriesContext(connection) as captured:
-            page.get(list_of(DeadLetter, o="0.-4.5"))
+            page.get(list_of(DeadLetter, o="1.-6.3"))
 
         orders = [q["sql"].rpartition(" ORDER BY ")[2] for q in captured if "ORDER BY" in q["sql"]]
         assert any(order.startswith('"outbox_dlq"."moved_at" ASC') for order in orders)

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.test import Client
 from django.urls import reverse
 
+from jobs.models import LogGarbage
 from outbox.models import DeadLetter
 from sagas.models import Saga
 from tests.admin.pages import list_of, page_of
@@ -112,12 +113,18 @@ def test_badges_are_readable(visit: Visit, scheme: Any) -> None:
 
 def test_narrow_screens_do_not_scroll_sideways(visit: Visit) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 800})
-    for address in (page_of(DeadLetter.objects.first()), page_of(Saga.objects.first())):
-        page = visit.open(address)
+    uri = f"file:///var/lib/hodei/logs/{'0123456789abcdef' * 8}.log"
+    log = LogGarbage.objects.create(storage_uri=uri)
+    for row in (DeadLetter.objects.first(), Saga.objects.first(), log):
+        page = visit.open(page_of(row))
 
         wide = page.evaluate("document.documentElement.scrollWidth")
+        hidden = page.locator(".hodei-facts .form-row").evaluate_all(
+            "all => all.filter(row => row.scrollWidth > row.clientWidth).map(row => row.className)"
+        )
 
         assert wide <= 390
+        assert hidden == []
 
 
 def test_pages_are_served_with_a_policy_that_the_browser_enforces(

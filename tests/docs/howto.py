@@ -30,6 +30,7 @@ RUN = "Every example on this page is run by the tests of this project."
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _MAKE = re.compile(r"(?:Make|Append to|Replace) `([^`]+)`:$")
 _MANAGE = "$ python manage.py "
+_BEGINS = re.compile(r"^(?:Worker [0-9a-f-]{36} runs|Runner \S+ drives) .*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _command(example: str) -> None:
 
 
 def _call(words: list[str]) -> str:
-    """What a command prints, also if it refuses, but for the line with which a worker begins."""
+    """What a command prints, also if it refuses, but for the line with which an agent begins."""
     said = io.StringIO()
     with redirect_stdout(said):
         try:
@@ -119,7 +120,7 @@ def _call(words: list[str]) -> str:
         except SystemExit as error:
             if error.code:
                 said.write(f"ended with {error.code}\n")
-    return re.sub(r"^Worker [0-9a-f-]{36} runs .*\n", "", said.getvalue(), flags=re.MULTILINE)
+    return _BEGINS.sub("", said.getvalue())
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -29,6 +30,34 @@ class TestPage:
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
         for command in re.findall(r"manage\.py ([a-z_]+)", page.read_text()):
             assert command in known_commands(), command
+
+
+def test_every_page_is_on_the_map() -> None:
+    folder = ROOT / "docs"
+    listed = {
+        (folder / target).resolve() for target in LINK.findall((folder / "README.md").read_text())
+    }
+
+    pages = {path for path in folder.rglob("*.md") if path.parent != folder / "decisions"}
+    assert pages - listed == {folder / "README.md"}
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    named = [
+        (page, found)
+        for page in PAGES
+        for found in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)+)`", page.read_text())
+    ]
+
+    assert len(named) >= 25
+    for page, found in named:
+        path, *names = found.split("::")
+        assert (ROOT / path).exists(), (page.name, found)
+        tree: ast.AST = ast.parse((ROOT / path).read_text())
+        for name in names:
+            inside = [one for one in getattr(tree, "body", []) if getattr(one, "name", "") == name]
+            assert inside, f"{page.name} names {found}, and there is no {name}"
+            tree = inside[0]
 
 
 def known_commands() -> set[str]:

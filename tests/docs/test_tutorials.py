@@ -15,18 +15,13 @@ from tests.processes import ROOT, environment
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 
 
+@pytest.mark.no_cover
 @pytest.mark.process
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_works_as_written(page: Path, tmp_path: Path) -> None:
-    # What it installs is this checkout, and its programs are those of the tests.
     folder = tmp_path / "project"
     folder.mkdir()
-    variables = {
-        **environment(),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PYTHONWARNINGS": "default",
-    }
+    values = variables()
     ran = 0
     try:
         for step in steps(page):
@@ -38,23 +33,33 @@ def test_a_tutorial_works_as_written(page: Path, tmp_path: Path) -> None:
             if step.line.startswith("pip install"):
                 continue
             ran += 1
-            run(step, folder, variables)
+            run(step, folder, values)
     finally:
         subprocess.run(
             [sys.executable, "-m", "hodei.embedded", "stop"],
             cwd=folder,
-            env={**variables, "HODEI_EMBEDDED_DIR": str(folder / ".hodei")},
+            env={**values, "HODEI_EMBEDDED_DIR": str(folder / ".hodei")},
             check=False,
         )
     assert ran > 3
 
 
-def run(step: Command, folder: Path, variables: dict[str, str]) -> None:
+def variables() -> dict[str, str]:
+    """What a page installs is this checkout, and its programs are those of the tests."""
+    return {
+        **environment(),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "default",
+    }
+
+
+def run(step: Command, folder: Path, values: dict[str, str]) -> None:
     done = subprocess.run(
         step.line,
         shell=True,
         cwd=folder,
-        env=variables,
+        env=values,
         capture_output=True,
         text=True,
         timeout=120,

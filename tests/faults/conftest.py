@@ -12,9 +12,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.core.management import call_command
 
-from tests.databases import alias_of, new_database
+from tests.databases import new_database
 from tests.faults import runs
 from tests.faults.scene import Scene
 from tests.processes import ROOT, environment
@@ -23,12 +22,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
-def head(django_db_blocker: Any) -> Iterator[dict[str, Any]]:
+def head(django_db_setup: dict[str, Any]) -> dict[str, Any]:
     """A database with every migration, to be copied."""
-    with django_db_blocker.unblock(), new_database() as database:
-        with alias_of(database) as alias:
-            call_command("migrate", database=alias, verbosity=0)
-        yield database
+    return django_db_setup
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
-"""Destinations that fail, and kill the relay's process, at random: a file, and NATS JetStream."""
+"""Destinations that fail, and kill the relay's process, at random: a function that writes into a
+file, and NATS JetStream."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from outbox.events import Event
-from outbox.outcomes import DELIVERED, HELD, Kind, Outcome, down, rejected
+from outbox.outcomes import Kind, Outcome, down, rejected
+from outbox.publishers.callable import CallablePublisher, Unavailable
 from outbox.publishers.concurrent import Connection
 from outbox.publishers.nats import NatsPublisher
 
@@ -23,39 +24,28 @@ class Delivery(NamedTuple):
     event_id: str
 
 
-class Journal:
-    """Writes a line for each event into a file."""
+class Journal(CallablePublisher):
+    """The publisher that calls a function; this one writes a line for each event into a file."""
 
-    def __init__(self, *, path: str, poison: int = -1, **options: Any) -> None:
+    def __init__(
+        self, *, source: str, namespace: str, path: str, poison: int = -1, **faults: Any
+    ) -> None:
+        super().__init__(source=source, namespace=namespace, function=self._take)
         self._file = File(path)
         self._poison = poison
-        self._faults = Faults(**options)
+        self._faults = Faults(**faults)
 
-    def open(self) -> None: ...
-
-    def send_batch(self, events: Sequence[Event]) -> Sequence[Outcome]:
-        outcomes: list[Outcome] = []
-        stumbled: set[Any] = set()
-        for event in events:
-            outcome = HELD if event.key in stumbled else self._send(event)
-            if outcome.kind is not Kind.DELIVERED:
-                stumbled.add(event.key)
-            outcomes.append(outcome)
-        return outcomes
-
-    def _send(self, event: Event) -> Outcome:
+    def _take(self, event: Event) -> None:
         fault = self._faults.drawn()
         if fault is not None:
-            return fault
+            kind = Unavailable if fault.kind is Kind.DOWN else RuntimeError
+            raise kind(fault.message)
         if event.payload["n"] == self._poison:
             die()
         self._file.write(event)
         # Delivered, and nobody is left to say so.
         if self._faults.is_deadly():
             die()
-        return DELIVERED
-
-    def close(self) -> None: ...
 
 
 class FaultyNats(NatsPublisher):
@@ -110,7 +100,6 @@ class Faults:
         downs: float = 0.0,
         dies: float = 0.0,
         seed: int = 0,
-        **_envelope: Any,
     ) -> None:
         self._rejects, self._downs, self._dies = rejects, downs, dies
         self._rng = random.Random(seed)

@@ -95,6 +95,14 @@ class Scene:
     def _size(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
+    def bury(self, relay: subprocess.Popen[str]) -> None:
+        """End the leases of a relay that died, when the server has done the last thing that it was
+        asked for: that may have been to renew them. No other is at work."""
+        sessions = "datname = current_database() AND application_name LIKE 'hodei outbox%'"
+        count = f"SELECT count(*) FROM pg_stat_activity WHERE {sessions}"
+        assert eventually(lambda: self.value(count) == 0)
+        self._forget(relay.pid)
+
     def _forget(self, process: int) -> None:
         """End the leases of a dead relay, and its share, which others would wait for."""
         for statement in (

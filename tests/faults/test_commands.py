@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.conftest import Start
 from tests.jobs.conftest import program, script
-from tests.jobs.test_command import FAMILY, alive
+from tests.jobs.test_command.kit import FAMILY, alive
 from tests.processes import eventually
 
 pytestmark = pytest.mark.process
@@ -91,8 +91,8 @@ class TestKilled:
 
         process.send_signal(signal.SIGKILL)
 
-        assert eventually(lambda: not any(map(alive, processes)), 10)
-        assert eventually(lambda: not list(tmp_path.glob("hodei-*")), 10)
+        assert eventually(lambda: not any(map(alive, processes)))
+        assert eventually(lambda: not list(tmp_path.glob("hodei-*")))
         # What it had written is not lost with it.
         assert str(processes[0]) in tail(session, job)
 
@@ -123,7 +123,8 @@ class TestStopped:
                 "hodei jobs fetcher"
                 not in str(
                     session.execute(
-                        "SELECT array_agg(application_name) FROM pg_stat_activity"
+                        "SELECT array_agg(application_name) FROM pg_stat_activity "
+                        "WHERE datname = current_database()"
                     ).fetchone()
                 )
             )
@@ -132,7 +133,7 @@ class TestStopped:
         process.send_signal(signal.SIGTERM)
 
         process.wait(30)
-        assert eventually(lambda: not any(map(alive, processes)), 10)
+        assert eventually(lambda: not any(map(alive, processes)))
         assert state(session, job) == "RUNNING"
 
 

@@ -24,9 +24,11 @@ NEVER = 10**9
 FIRST = 10_000
 
 
-def enqueue(database: dict[str, Any], number: int, fail_at: int = NEVER) -> dict[str, Any]:
+def enqueue(
+    database: dict[str, Any], number: int, keyed: bool, fail_at: int = NEVER
+) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.many", str(number), str(fail_at)],
+        [sys.executable, "-m", "tests.faults.many", str(number), str(fail_at), str(keyed)],
         cwd=ROOT,
         env=environment(
             DJANGO_SETTINGS_MODULE="tests.faults.settings",
@@ -42,21 +44,27 @@ def enqueue(database: dict[str, Any], number: int, fail_at: int = NEVER) -> dict
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
+@pytest.mark.parametrize(("number", "keyed"), [(5_000_000, False), (500_000, True)])
 def test_all_of_them_in_flat_memory(
-    session: Session, database: dict[str, Any], record_property: Callable[[str, object], None]
+    session: Session,
+    database: dict[str, Any],
+    number: int,
+    keyed: bool,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    told = enqueue(database, 5_000_000)
+    told = enqueue(database, number, keyed)
 
     record_property("MiB grown", told["grown"])
-    assert told["enqueued"] == 5_000_000
+    assert told["enqueued"] == number
     assert told["grown"] < 16
-    assert runs.count(session, "jobs") == runs.count(session, "job_queue") == FIRST + 5_000_000
+    assert runs.count(session, "jobs") == runs.count(session, "job_queue") == FIRST + number
 
 
+@pytest.mark.parametrize("keyed", [False, True])
 def test_none_of_them_where_the_source_fails_in_the_middle(
-    session: Session, database: dict[str, Any]
+    session: Session, database: dict[str, Any], keyed: bool
 ) -> None:
-    told = enqueue(database, 50_000, 30_000)
+    told = enqueue(database, 50_000, keyed, 30_000)
 
     assert told["grown"] < 16
     assert told == {"enqueued": None, "error": "the source broke at 30000", "grown": told["grown"]}

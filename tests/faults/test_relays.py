@@ -84,9 +84,7 @@ class TestKilled:
         for _ in range(8):
             relay = scene.relay("--once", POISON=10)
             relay.communicate(timeout=60)
-            scene.session.execute(
-                "UPDATE outbox_lanes SET leased_until = now() - interval '1 second'"
-            )
+            scene.bury(relay)
             if relay.returncode != -signal.SIGKILL:
                 break
 
@@ -109,7 +107,7 @@ class TestSignals:
         assert eventually(lambda: scene.path.exists() and scene.path.stat().st_size > 0)
 
         relay.send_signal(signal.SIGTERM)
-        told, errors = relay.communicate(timeout=20)
+        told, errors = relay.communicate(timeout=60)
 
         assert relay.returncode == 0
         delivered = scene.count("status = 'PUBLISHED'")
@@ -151,7 +149,7 @@ class TestPooler:
             scene.write(200, hot=5, cold=50)
             assert scene.all_published(200)
             relay.send_signal(signal.SIGTERM)
-            relay.communicate(timeout=20)
+            relay.communicate(timeout=60)
             left = scene.value(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = "
                 "(SELECT oid FROM pg_database WHERE datname = current_database())"

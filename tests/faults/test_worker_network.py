@@ -64,7 +64,7 @@ class TestCut:
             before = session.execute("SELECT xmin, * FROM jobs").fetchall()
             assert eventually(lambda: len(runs.journal(journal, "ended")) == 2)
             second.terminate()
-            second.wait(20)
+            second.wait(60)
 
             on(network)
 

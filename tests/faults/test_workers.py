@@ -107,7 +107,7 @@ class TestTold:
         assert eventually(lambda: runs.count(session, "ends") > 100)
 
         worker.send_signal(signal.SIGTERM)
-        told, _ = worker.communicate(timeout=30)
+        told, _ = worker.communicate(timeout=60)
 
         began = runs.journal(journal, "began")
         assert worker.returncode == 0
@@ -136,7 +136,7 @@ class TestTold:
         assert eventually(lambda: runs.count(session, "pg_stat_activity", fetches) == 0)
         first.send_signal(signal.SIGTERM)
 
-        first.wait(20)
+        first.wait(60)
         assert runs.count(session, "ends") == 0
         session.execute("""UPDATE jobs SET spec = '{"noting": {"seconds": 0}}'""")
         noting()

@@ -90,6 +90,74 @@ class TestWrongDatabaseURL:
         assert "no_such_database" in said
 
 
+AGENTS = (["jobs_worker", "--drain"], ["outbox_relay", "--once"], ["sagas_runner", "--drain"])
+READERS = (["jobs_stats"], ["outbox_stats"], ["sagas_list"], ["jobs_prune"], ["outbox_prune"])
+
+
+class TestWithoutMigrations:
+    def test_every_app_says_the_same(self, django_db_blocker: Any) -> None:
+        with django_db_blocker.unblock(), new_database() as database:
+            url = (
+                f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
+                f"?host={database['HOST']}&port={database['PORT']}"
+            )
+            for words in (*READERS, *AGENTS):
+                done = manage(*words, DATABASE_URL=url, SECRET_KEY=KEY)
+
+                assert done.returncode == 3, done.stderr
+                assert "Traceback" not in done.stderr
+                assert done.stderr.splitlines()[-1].endswith(
+                    "does not exist. Run manage.py migrate; schema_status lists what is pending."
+                ), done.stderr
+
+
+class TestReaderThatLeaves:
+    """``schema_plan | head``: whoever has read enough is no error of ours."""
+
+    def test_nothing_is_said_about_it(self, django_db_blocker: Any) -> None:
+        with django_db_blocker.unblock(), new_database() as database:
+            url = (
+                f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
+                f"?host={database['HOST']}&port={database['PORT']}"
+            )
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", "schema_plan"],
+                cwd=ROOT,
+                env=environment(DATABASE_URL=url),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdout.close()
+            _, errors = process.communicate(timeout=120)
+
+        assert (process.returncode, errors) == (141, "")
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["jobs_worker", "outbox_relay", "sagas_runner"])
+    def test_whoever_reads_needs_no_key(self, command: str) -> None:
+        done = manage(command, "--help")
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Exit codes: 0 fine" in done.stdout
+
+    def test_of_the_demo_shows_no_demo(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "hodei.demo", "--help"],
+            cwd=ROOT,
+            env=environment(DATABASE_URL="postgresql://u@127.0.0.1:1/n"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Exit codes: 0 it did" in done.stdout
+
+
 class TestSettings:
     def test_serving_without_a_key_is_refused_before_anything_starts(self) -> None:
         said = one_line(manage("runserver", "0", DEBUG="1"), 2)

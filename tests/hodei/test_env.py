@@ -235,6 +235,8 @@ class TestProcessOf:
             (["manage.py", "jobs_worker"], "agent", "jobs_worker"),
             (["manage.py", "--traceback", "migrate"], "command", "migrate"),
             (["manage.py"], "command", "help"),
+            (["manage.py", "jobs_worker", "--help"], "command", "jobs_worker"),
+            (["manage.py", "runserver", "-h"], "command", "runserver"),
         ],
     )
     def test_the_command_tells_the_role(self, argv: list[str], role: str, name: str) -> None:

@@ -113,7 +113,7 @@ class TestBell:
             assert not bell.wait(0.01)
             bell.close_gates([4, 5])
             writer.execute(rings)
-            assert bell.wait(10.0)
+            assert bell.wait(30.0)
             bell.open_gates()
             writer.execute(rings)
             assert not bell.wait(0.01)

@@ -59,6 +59,11 @@ class TestRedact:
 
         assert redact(env) == [{"name": "DB_PASSWORD", "value": REDACTED}, env[1]]
 
+    def test_words_of_a_command(self) -> None:
+        words = ["mysql", "--password", "pa55", "--user", "me", "--token", "--verbose"]
+
+        assert redact(words) == [*words[:2], REDACTED, *words[3:]]
+
     def test_leaves_the_original_alone(self) -> None:
         value = {"password": "x", "list": ["y"]}
 
@@ -103,6 +108,19 @@ class TestRedact:
         ("http://h.example:8080/a", "http://h.example:8080/a"),
         ("retry_count=3, state=FAILED", "retry_count=3, state=FAILED"),
         ("the token is invalid", "the token is invalid"),
+        ("mysql --password pa55 -u me", f"mysql --password {REDACTED} -u me"),
+        ("x --api-key 'a b' --verbose", f"x --api-key {REDACTED} --verbose"),
+        ("x --password --verbose", "x --password --verbose"),
+        ("x --passive yes", "x --passive yes"),
+        (
+            "KeyError: {'password': 'pa55', 'n': 1}",
+            f"KeyError: {{'password': '{REDACTED}', 'n': 1}}",
+        ),
+        ('{"db": {"apiKey":"a\\"b"}}', f'{{"db": {{"apiKey":"{REDACTED}"}}}}'),
+        ('{"token": 12345}', f'{{"token": "{REDACTED}"}}'),
+        ('{"token": null, "secret": false}', '{"token": null, "secret": false}'),
+        ('{"password": ""}', '{"password": ""}'),
+        ("'name': 'value'", "'name': 'value'"),
         ("", ""),
     ],
 )
@@ -117,5 +135,11 @@ def test_long_text_takes_no_time_out_of_proportion() -> None:
         "a-" * 150_000,
         "a=" * 150_000,
         "Bearer " * 50_000,
+        "--" * 150_000,
+        "--token " * 40_000,
+        "'a': " * 60_000,
+        "'" * 300_000,
+        '"password": "' * 25_000,
+        '"password": \'' + "\\" * 300_000,
     ):
         redact_text(text)

@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 import pytest
 from django.apps import apps
 from django.db.models import F, JSONField
+from django.utils.module_loading import import_string
 
+from hodei.compat import Task
 from hodei.sample import SampleReport, load_sample
-from jobs.models import DeferredEntry, Job, Lease, Provider, QueueEntry, Worker
+from jobs.models import DeferredEntry, Job, Lease, Provider, QueueEntry, Schedule, Worker
 from jobs.states import JOB_FINAL, WORKER_FINAL, JobState, WorkerState
+from jobs.testing import run_jobs
 from outbox.models import DeadLetter, DeadLetterActionRecord, Event, TroubledKey
 from sagas.models import Saga, SagaAuditEvent, SagaLock, SagaStep, SagaStepAttempt
 from sagas.states import OUTCOME_STATES, SAGA_LIVE, SagaOutcome, StepState
@@ -47,7 +50,7 @@ class TestLoading:
         assert load_sample(now=NOW) is None
         assert rows_by_table() == report.rows
 
-    @pytest.mark.parametrize("table", ["job", "event", "saga", "provider"])
+    @pytest.mark.parametrize("table", ["job", "event", "saga", "provider", "schedule"])
     def test_a_used_database_is_left_alone(self, table: str) -> None:
         if table == "job":
             Job.objects.create(spec={}, state="PENDING")
@@ -57,6 +60,8 @@ class TestLoading:
             )
         elif table == "saga":
             Saga.objects.create(saga_type="EXECUTION")
+        elif table == "schedule":
+            Schedule.objects.create(name="archive-logs", cron="0 3 * * *", spec={})
         else:
             Provider.objects.create(name="docker-local", provider_type="docker")
         before = rows_by_table()
@@ -94,6 +99,7 @@ class TestLoading:
             model._default_manager.all().delete()
         apps.get_model("jobs.AuditRecord").objects.all().delete()
         apps.get_model("jobs.BootstrapToken").objects.all().delete()
+        Schedule.objects.all().delete()
         with transaction.atomic():
             load_sample(now=NOW)
 
@@ -276,3 +282,20 @@ def test_every_value_is_one_that_its_field_allows(app: str) -> None:
 def test_names_are_not_real() -> None:
     hosts = Worker.objects.annotate(host=F("handle__host")).values_list("host", flat=True)
     assert all(host.endswith(".example") for host in hosts)
+
+
+class TestWorking:
+    def test_a_worker_runs_what_waits(self, report: SampleReport) -> None:
+        waiting = set(QueueEntry.objects.values_list("job__name", flat=True))
+
+        ran = run_jobs()
+
+        assert {one.name for one in ran} >= waiting
+        assert {(one.state, one.error) for one in ran} == {(JobState.SUCCEEDED, None)}
+
+    def test_every_task_of_a_job_is_there(self, report: SampleReport) -> None:
+        paths = {job.spec["python"]["task"] for job in Job.objects.all() if "python" in job.spec}
+
+        assert paths
+        for path in paths:
+            assert isinstance(import_string(path), Task)

@@ -13,11 +13,12 @@ import psycopg
 import pytest
 
 from hodei.sessions import connect
+from jobs import leases
 from jobs.services import logs
 from jobs.services.queue import enqueue
 from jobs.worker import Worker, WorkerOptions
 from tests.jobs import executors
-from tests.tables import Tables, transactional_db
+from tests.tables import Tables, empty, transactional_db
 
 __all__ = ["transactional_db"]
 
@@ -85,11 +86,19 @@ def jobs(request: pytest.FixtureRequest, settings: Any) -> Iterator[Jobs]:
         return
     request.getfixturevalue("transactional_db")
     found = Jobs()
-    found.execute(f"TRUNCATE {TABLES}")
+    written = f"{TABLES}, outbox_events"  # where settings ask for events, there are some
+    empty(written)
     try:
         yield found
     finally:
-        found.execute(f"TRUNCATE {TABLES}")
+        empty(written)
+
+
+@pytest.fixture
+def many_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers renew their leases five times a second, and then hear of what was cancelled or taken
+    away. The leases are as long as ever, so that a slow machine loses none."""
+    monkeypatch.setattr(leases, "RENEWALS", 5 * leases.LEASE_SECONDS)
 
 
 @pytest.fixture

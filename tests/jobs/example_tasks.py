@@ -234,7 +234,13 @@ def complete(context: JobContext, then: str) -> str:
 
 @task(isolation="process", takes_context=True)
 def isolated(context: JobContext, value: Any) -> dict[str, Any]:
-    return {"pid": os.getpid(), "value": value, "attempt": context.attempt}
+    return {
+        "pid": os.getpid(),
+        "value": value,
+        "attempt": context.attempt,
+        "seconds_left": context.seconds_left,
+        "using": context._run.using,
+    }
 
 
 @task(isolation="process")

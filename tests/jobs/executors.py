@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from hodei.values import shown
 from jobs.executors import SpecInvalid
 from jobs.runs import Cancelled, Failed, Outcome, Run, Snoozed, Succeeded, TimedOut
 from jobs.states import FailureKind
@@ -23,7 +24,7 @@ class Scripted:
 
     def validate(self, spec: Mapping[str, Any]) -> None:
         if not isinstance(spec, Mapping) or "do" not in spec:
-            raise SpecInvalid(f"spec['test'] is {spec!r}; it says what to do.")
+            raise SpecInvalid(f"spec['test'] is {shown(spec)}; it says what to do.")
 
     def open(self, slots: int) -> None: ...
 

@@ -111,7 +111,7 @@ class TestFind:
 
     @pytest.mark.parametrize("limit", [0, -1, 1001, True])
     def test_a_page_has_bounds(self, limit: int) -> None:
-        with pytest.raises(ValueError, match="give 1 to 1000"):
+        with pytest.raises(ValueError, match="give 1 to 1,000"):
             find(limit=0 if limit is True else limit)
 
     @pytest.mark.parametrize("field", ["since", "until"])

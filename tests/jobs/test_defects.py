@@ -19,7 +19,7 @@ from jobs.spec import NewJob
 from jobs.wakeup import CHANNEL, GATE
 from tests.jobs import executors
 from tests.jobs.conftest import Jobs
-from tests.jobs.test_worker import running
+from tests.jobs.kit import running
 from tests.processes import eventually
 
 SPEC = {"test": {"do": "succeed"}}
@@ -125,6 +125,26 @@ class TestPitfalls:
             # They come in the order of their commits.
             assert bell.wait(20.0)
             assert not bell.wait(0.0)
+
+    @pytest.mark.parametrize("told", ["none", "all"])
+    def test_pitfall_4_nor_for_what_is_in_no_queue_or_another_one(
+        self, jobs: Jobs, settings: Any, told: str
+    ) -> None:
+        settings.JOBS_EVENTS = told
+        jobs.enqueue(idempotency_key="known")
+        with closing(connect("default", "test of a worker")) as session:
+            Bell(session, channel=CHANNEL, gate=GATE, listens=True).close_gates(
+                [jobs.value("SELECT hashtext('default')")]
+            )
+            jobs.enqueue(idempotency_key="known")
+            jobs.enqueue(queue="other")
+            jobs.enqueue(run_after=jobs.value("SELECT now() + interval '1 hour'"))
+            jobs.enqueue(orchestrated=True)
+            jobs.execute(f"NOTIFY {CHANNEL}, 'none until here'")
+            jobs.enqueue(run_after=jobs.value("SELECT now()"))
+
+            payloads = [one.payload for one in session.notifies(timeout=20.0, stop_after=2)]
+            assert payloads == ["none until here", ""]
 
     @pytest.mark.django_db
     def test_pitfall_5_no_trigger_runs_and_a_lease_has_no_foreign_key(self, jobs: Jobs) -> None:

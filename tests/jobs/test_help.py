@@ -43,7 +43,8 @@ def arguments(name: str) -> Iterator[Any]:
 
 def test_these_are_all() -> None:
     assert [name.removeprefix("jobs_") for name in COMMANDS] == [
-        *("enqueue", "logs", "prune", "requeue", "schedule", "show", "stats", "worker"),
+        *("act", "enqueue", "list", "logs", "provider", "prune", "requeue", "schedule", "show"),
+        *("stats", "worker"),
     ]
 
 

@@ -33,7 +33,7 @@ from jobs.services.lifecycle import JobNotFound, JobStateConflict
 from jobs.services.queue import enqueue, enqueue_many
 from jobs.services.requeue import RequeueFilter, requeue
 from jobs.spec import NewJob
-from jobs.states import JOB_FINAL, FailureKind, JobState
+from jobs.states import JOB_FINAL, JOB_TRANSITIONS, FailureKind, JobState
 from jobs.testing import _OnDjangosConnection
 from tests.jobs.conftest import Jobs
 
@@ -44,6 +44,8 @@ QUEUE, LATER, LEASE = "job_queue", "job_queue_deferred", "job_leases"
 FINAL = {state.value for state in JOB_FINAL}
 HELD = {"ASSIGNED", "RUNNING"}
 HELD_BACK = "MANUAL_INTERVENTION_REQUIRED"
+#: On record, and no transition.
+NO_EVENTS = {"JobCancelRequested", "JobPriorityChanged"}
 OUTCOMES: dict[str, Callable[[], Outcome]] = {
     "succeed": lambda: Succeeded({"n": 1}),
     "fail": lambda: Failed(FailureKind.UNKNOWN, "no", retryable=False),
@@ -54,6 +56,9 @@ OUTCOMES: dict[str, Callable[[], Outcome]] = {
     "snooze later": lambda: Snoozed(60.0),
     "cancelled": Cancelled,
 }
+
+
+PLACES = count()
 
 
 @dataclass
@@ -68,9 +73,17 @@ class Model:
     lost: int = 0
     is_cancel_requested: bool = False
     told: list[str] = field(default_factory=lambda: ["JobEnqueued"])
+    #: Where it stands in the queue, or stood before it was claimed.
+    stands: int = field(default_factory=lambda: next(PLACES))
 
-    def become(self, state: str, told: str, place: str | None = None) -> None:
+    def become(
+        self, state: str, told: str, place: str | None = None, *, keeps_place: bool = False
+    ) -> None:
+        before = JobState(self.state)
+        assert before == state or JobState(state) in JOB_TRANSITIONS[before]
         self.state, self.place = state, place
+        if place == QUEUE and not keeps_place:
+            self.stands = next(PLACES)
         self.told.append(told)
         if place != LEASE:
             self.is_cancel_requested = False
@@ -143,7 +156,8 @@ class LifeCycle(RuleBasedStateMachine):
     def time_passes(self) -> None:
         """The clock is the database's: what waits is due, and moves into the queue."""
         self.jobs.execute("UPDATE job_queue_deferred SET run_after = now() - interval '1 second'")
-        waiting = [model for model in self.models.values() if model.place == LATER]
+        by_rank = sorted(self.models.items(), key=lambda one: (-one[1].priority, one[0]))
+        waiting = [model for _, model in by_rank if model.place == LATER]
 
         assert leases.promote(self.session) == len(waiting)
 
@@ -218,13 +232,13 @@ class LifeCycle(RuleBasedStateMachine):
             return
         if not job.started and model.state == "RUNNING":
             # A worker does not return what it has begun; the machine may.
-            model.become("PENDING", "JobReturned", QUEUE)
+            model.become("PENDING", "JobReturned", QUEUE, keeps_place=True)
             return
         self.ended(model, job, how)
 
     def ended(self, model: Model, job: Claimed, how: str) -> None:
         if not job.started:
-            model.become("PENDING", "JobReturned", QUEUE)
+            model.become("PENDING", "JobReturned", QUEUE, keeps_place=True)
         elif how.startswith("snooze"):
             model.attempts -= 1
             model.become("PENDING", "JobReturned", LATER if "later" in how else QUEUE)
@@ -289,7 +303,8 @@ class LifeCycle(RuleBasedStateMachine):
             model.become("FAILED", "JobFailed")
         else:
             waits = ran and model.lost > 1
-            model.become("PENDING", "JobRescued", LATER if waits else QUEUE)
+            place = LATER if waits else QUEUE
+            model.become("PENDING", "JobRescued", place, keeps_place=not ran)
             # It waits at random, which may be for no time at all.
             self.jobs.execute(
                 "UPDATE job_queue_deferred SET run_after = now() + interval '1 minute' "
@@ -321,8 +336,7 @@ class LifeCycle(RuleBasedStateMachine):
     def allows(self, model: Model, action: str) -> bool:
         match action:
             case "cancel":
-                # One that was completed in a transaction of its own may have its lease still.
-                return model.state not in FINAL or model.place == LEASE
+                return model.state not in FINAL
             case "hold":
                 return model.state in {"PENDING", "ASSIGNED"}
             case "release":
@@ -333,7 +347,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     def decided(self, job: uuid.UUID, model: Model, action: str) -> None:
         match action:
-            case "cancel" if model.state == "RUNNING" or model.state in FINAL:
+            case "cancel" if model.state == "RUNNING":
                 model.is_cancel_requested = True
                 model.told.append("JobCancelRequested")
             case "cancel":
@@ -351,6 +365,22 @@ class LifeCycle(RuleBasedStateMachine):
                 self.keys = {key: one for key, one in self.keys.items() if one != job}
                 self.jobs.execute("DELETE FROM job_leases WHERE job_id = %s", [job])
 
+    @precondition(lambda self: self.models)
+    @rule(data=st.data(), priority=st.integers(-1, 1))
+    def reorder(self, data: Any, priority: int) -> None:
+        job = data.draw(st.sampled_from(sorted({*self.models, *self.deleted})), "job")
+        model = self.models.get(job)
+        may = model is not None and model.state in {"PENDING", HELD_BACK}
+        try:
+            lifecycle.set_priority(job, priority, **WHO)
+        except (JobNotFound, JobStateConflict):
+            assert not may
+        else:
+            assert may
+            assert model is not None
+            model.priority = priority
+            model.told.append("JobPriorityChanged")
+
     @rule(limit=st.integers(1, 2))
     def requeue(self, limit: int) -> None:
         wanted = [model for model in self.models.values() if model.state in {"FAILED", "TIMEOUT"}]
@@ -360,7 +390,7 @@ class LifeCycle(RuleBasedStateMachine):
 
         assert found.jobs == min(limit, len(wanted))
         pending = {row[0] for row in self.jobs.rows("SELECT id FROM jobs WHERE state = 'PENDING'")}
-        for job in pending - before:
+        for job in sorted(pending - before):
             self.models[job].begin_anew("JobRetried")
 
     # --- what must hold ------------------------------------------------------------------------
@@ -385,6 +415,17 @@ class LifeCycle(RuleBasedStateMachine):
             for job, model in self.models.items()
         }
 
+    @invariant()
+    def the_line_is_in_order(self) -> None:
+        """What was given back unstarted stands where it stood."""
+        line = [
+            (-model.priority, model.stands, job)
+            for job, model in self.models.items()
+            if model.place == QUEUE
+        ]
+        found = self.jobs.rows("SELECT job_id FROM job_queue ORDER BY priority DESC, id")
+        assert [row[0] for row in found] == [job for *_, job in sorted(line)]
+
     def told_as_it_was(self) -> None:
         """Each change is on record once, in its order."""
         told: dict[str, list[str]] = {}
@@ -400,7 +441,7 @@ class LifeCycle(RuleBasedStateMachine):
         )
         for job, names in events:
             if job in self.models:
-                expected = [one for one in self.models[job].told if one != "JobCancelRequested"]
+                expected = [one for one in self.models[job].told if one not in NO_EVENTS]
                 assert names == expected
 
     def choose(self, data: Any) -> Claimed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from hodei.sessions import connect
 from jobs import leases
 from jobs.services import lifecycle
 from jobs.services.lifecycle import CancelOutcome, JobNotFound, JobStateConflict
-from jobs.states import JobState
+from jobs.spec import JobInvalid
+from jobs.states import JOB_DECISIONS, JobState
 from tests.jobs.conftest import Jobs
 
 WHO: dict[str, Any] = {"reason": "as agreed", "actor": "ada"}
@@ -62,7 +64,7 @@ RULES: list[Rule] = [
     ),
     (
         *("release", lifecycle.release),
-        lambda state: "PENDING" if state == "MANUAL_INTERVENTION_REQUIRED" else None,
+        lambda state: "PENDING" if state in {"MANUAL_INTERVENTION_REQUIRED", "CREATED"} else None,
         *("JobReleased", ["job_queue"]),
     ),
 ]
@@ -83,6 +85,7 @@ class TestEveryState:
         told: str,
         place: list[str],
     ) -> None:
+        """There an ASSIGNED one could not be cancelled, and whoever saved wrote over any state."""
         job = job_in(jobs, state)
         before = jobs.rows("SELECT to_jsonb(j)::text FROM jobs AS j"), jobs.place(job)
         expected = rule(state)
@@ -109,6 +112,7 @@ class TestEveryState:
     def test_defect_3_1_delete(self, jobs: Jobs, state: JobState) -> None:
         job = job_in(jobs, state)
 
+        assert (state in JOB_DECISIONS["delete"]) is (state not in HELD_BY_WORKERS)
         if state in HELD_BY_WORKERS:
             with pytest.raises(JobStateConflict, match="cancel it first"):
                 lifecycle.delete(job, **WHO)
@@ -127,6 +131,7 @@ class TestEveryState:
             lifecycle.retry,
             lifecycle.hold,
             lifecycle.release,
+            lambda job, **who: lifecycle.set_priority(job, 1, **who),
             lifecycle.delete,
         ],
     )
@@ -145,6 +150,19 @@ class TestEveryState:
             (2, 3, 0, None)
         ]
 
+    def test_one_that_was_completed_and_has_its_lease_still_is_not_cancelled(
+        self, jobs: Jobs
+    ) -> None:
+        """Its run has completed it in a transaction of its own, and has not returned."""
+        job = job_in(jobs, JobState.RUNNING)
+        jobs.execute("UPDATE jobs SET state = 'SUCCEEDED'")
+
+        with pytest.raises(JobStateConflict, match="is SUCCEEDED and cannot be cancelled"):
+            lifecycle.cancel(job, **WHO)
+
+        assert jobs.value("SELECT count(cancel_requested_at) FROM job_leases") == 0
+        assert jobs.value("SELECT count(*) FROM audit_logs") == 0
+
     def test_a_second_cancel_keeps_the_time_of_the_first(self, jobs: Jobs) -> None:
         job = job_in(jobs, JobState.RUNNING)
         assert lifecycle.cancel(job, **WHO) is CancelOutcome.REQUESTED
@@ -153,6 +171,44 @@ class TestEveryState:
         assert lifecycle.cancel(job, **WHO) is CancelOutcome.REQUESTED
 
         assert jobs.value("SELECT cancel_requested_at FROM job_leases") == first
+
+    @pytest.mark.parametrize("state", list(JobState))
+    def test_a_priority_is_changed_while_it_waits(self, jobs: Jobs, state: JobState) -> None:
+        job = job_in(jobs, state)
+
+        if state not in JOB_DECISIONS["set_priority"]:
+            with pytest.raises(JobStateConflict, match="only one that waits or is held can be"):
+                lifecycle.set_priority(job, 7, **WHO)
+            assert jobs.value("SELECT priority FROM jobs") == 0
+            return
+        lifecycle.set_priority(job, 7, **WHO)
+
+        assert jobs.value("SELECT priority FROM jobs") == 7
+        assert jobs.rows("SELECT priority FROM job_queue") == [(7,)] * (state == "PENDING")
+        ((event, payload),) = jobs.rows("SELECT event_type, payload FROM audit_logs")
+        assert event == "JobPriorityChanged"
+        assert '"priority": 7' in str(payload).replace("'", '"')
+
+    def test_a_priority_of_what_is_due_later_is_changed(self, jobs: Jobs) -> None:
+        job = jobs.enqueue(run_after=datetime.now(UTC) + timedelta(hours=1))
+
+        lifecycle.set_priority(job, -7, **WHO)
+
+        assert jobs.value("SELECT priority FROM job_queue_deferred") == -7
+
+    @pytest.mark.parametrize("priority", [101, -101, 1.5, "7", None, True])
+    def test_a_priority_is_checked(self, jobs: Jobs, priority: Any) -> None:
+        job = jobs.enqueue()
+
+        with pytest.raises(JobInvalid, match="priority is"):
+            lifecycle.set_priority(job, priority, **WHO)
+
+        assert jobs.value("SELECT priority FROM jobs") == 0
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule[0] for rule in RULES])
+def test_the_table_of_decisions_is_what_they_do(rule: Rule) -> None:
+    assert JOB_DECISIONS[rule[0]] == {state for state in JobState if rule[2](state)}
 
 
 class TestTwoAtOnce:
@@ -169,12 +225,12 @@ class TestTwoAtOnce:
 
             def claim(barrier: threading.Barrier = barrier, claimed: list[Any] = claimed) -> None:
                 with connect("default", "claims") as session:
-                    barrier.wait(10)
+                    barrier.wait(30)
                     claimed.extend(leases.claim(session, uuid.uuid4(), ["default"], 5, starting=5))
 
             thread = threading.Thread(target=claim)
             thread.start()
-            barrier.wait(10)
+            barrier.wait(30)
             refused = False
             outcome = None
             try:
@@ -191,14 +247,14 @@ class TestTwoAtOnce:
                 assert not refused
                 assert jobs.place(job) == []
 
-    def test_of_two_retries_one_is_told(self, jobs: Jobs) -> None:
+    def test_defect_3_1_of_two_retries_one_is_told(self, jobs: Jobs) -> None:
         job = job_in(jobs, JobState.FAILED)
         barrier = threading.Barrier(2)
         told: list[Exception | None] = []
 
         def retry() -> None:
             try:
-                barrier.wait(10)
+                barrier.wait(30)
                 lifecycle.retry(job, **WHO)
                 told.append(None)
             except JobStateConflict as error:

@@ -19,7 +19,7 @@ from jobs.spec import NewJob
 from jobs.states import JobState
 from tests.jobs import executors
 from tests.jobs.conftest import Jobs
-from tests.jobs.test_worker import running
+from tests.jobs.kit import running
 from tests.processes import eventually, manage
 
 WHO = "tests"
@@ -141,6 +141,8 @@ class TestTakeBack:
         assert orchestration.take_back(job, actor=WHO)
 
         assert (jobs.state(job), jobs.place(job)) == ("PENDING", [])
+        told = "SELECT event_type, payload ->> 'state' FROM audit_logs ORDER BY occurred_at DESC"
+        assert jobs.rows(told)[0] == ("JobReturned", "PENDING")
         assert not orchestration.take_back(job, actor=WHO)
 
     def test_nothing_that_runs(self, jobs: Jobs) -> None:
@@ -212,7 +214,10 @@ class TestWorker:
         assert (seen.state, seen.is_due, seen.worker_id) == ("PENDING", True, worker)
         assert jobs.place(job) == []
 
-    def test_what_it_has_not_found_when_it_ends_is_given_back(self, jobs: Jobs) -> None:
+    def test_what_it_has_not_found_when_it_ends_is_given_back(
+        self, jobs: Jobs, settings: Any
+    ) -> None:
+        settings.JOBS_AUDIT = "all"
         worker = jobs.worker()
         worker._assignments.take = lambda session, **_options: []  # type: ignore[method-assign]
         with running(worker):
@@ -221,6 +226,9 @@ class TestWorker:
 
         assert (jobs.state(job), jobs.place(job)) == ("PENDING", [])
         assert jobs.value("SELECT lost_leases FROM jobs") == 0
+        assert jobs.rows(
+            "SELECT payload ->> 'worker_id' FROM audit_logs WHERE event_type = 'JobReturned'"
+        ) == [(str(worker.id),)]
 
 
 class TestIdentity:

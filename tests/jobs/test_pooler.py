@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from jobs.services.queue import enqueue
+from jobs.services.queue import COPY_FROM, Counts, enqueue, enqueue_many
+from jobs.spec import NewJob
 from jobs.worker import Worker, WorkerOptions
 from tests.databases import alias_of
 from tests.jobs import executors
 from tests.jobs.conftest import Jobs
-from tests.jobs.test_worker import running
+from tests.jobs.kit import running
 from tests.pooler import pgbouncer
 from tests.processes import eventually
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.every_server]
 
 
 @pytest.fixture(params=["transaction", "session"])
@@ -58,6 +59,21 @@ def test_a_worker_behind_a_pooler_runs_what_is_there_and_what_comes(
         "WHERE l.locktype = 'advisory' AND d.datname = current_database()"
     )
     assert jobs.value(held) == 0
+
+
+def test_many_jobs_with_keys_go_through_a_pooler(pooled: str, jobs: Jobs) -> None:
+    """The temporary table lives and ends in their transaction, whichever session that has."""
+    spec = {"test": {"do": "succeed"}}
+
+    def many(first: int) -> Counts:
+        given = range(first, first + COPY_FROM)
+        return enqueue_many(
+            (NewJob(spec=spec, idempotency_key=f"{n}") for n in given), using=pooled
+        )
+
+    assert many(0) == Counts(enqueued=COPY_FROM, known=0)
+    assert many(1) == Counts(enqueued=1, known=COPY_FROM - 1)
+    assert jobs.value("SELECT count(*) FROM pg_class WHERE relname LIKE 'hodei_jobs_given%'") == 0
 
 
 def test_a_worker_whose_jobs_use_no_database_has_two_connections(jobs: Jobs) -> None:

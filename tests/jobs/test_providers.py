@@ -23,7 +23,8 @@ from jobs.services.providers import (
 )
 from jobs.states import PROVIDER_TRANSITIONS, ProviderStatus
 from tests.jobs.conftest import Jobs
-from tests.jobs.test_workers import WHO, both, make_provider, make_worker
+from tests.jobs.test_workers.kit import WHO, make_provider, make_worker
+from tests.meeting import at_once
 from tests.processes import eventually
 
 
@@ -230,7 +231,7 @@ class TestCapacity:
         provider = make_provider(max_workers=3)
         make_worker(jobs, provider=provider)
 
-        outcomes = both(
+        outcomes = at_once(
             *[
                 lambda: workers.create(
                     uuid.uuid4(), provider_id=provider, resource_id="c", actor="me"
@@ -247,15 +248,18 @@ class TestCapacity:
         provider, outcome = make_provider(max_workers=1), []
 
         def make() -> None:
-            outcome.extend(both(lambda: make_worker(jobs, provider=provider)))
+            outcome.extend(at_once(lambda: make_worker(jobs, provider=provider)))
 
         thread = threading.Thread(target=make)
         with transaction.atomic():
             make_worker(jobs, provider=provider)
             thread.start()
-            waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"
+            waiting = (
+                "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted "
+                "AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+            )
             assert eventually(lambda: bool(jobs.value(waiting)))
-        thread.join(10)
+        thread.join(30)
 
         assert isinstance(outcome[0], ProviderFull)
 
@@ -288,7 +292,7 @@ class TestDelete:
     def test_a_worker_made_at_the_same_time(self, jobs: Jobs) -> None:
         provider = make_provider()
 
-        outcomes = both(
+        outcomes = at_once(
             lambda: providers.delete(provider, **WHO),
             lambda: make_worker(jobs, provider=provider),
         )

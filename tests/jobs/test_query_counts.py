@@ -6,10 +6,13 @@ Savepoints are not counted: within a test each transaction of a service is one.
 from __future__ import annotations
 
 import inspect
+import io
+import pkgutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,22 +20,27 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+import jobs.services
+from jobs.logs import store
 from jobs.selection import Needs
 from jobs.services import (
     audit,
+    decisions,
     inspection,
     lifecycle,
     logs,
+    orchestration,
     providers,
     queue,
     requeue,
     retention,
     schedules,
+    throughput,
     tokens,
     workers,
 )
 from jobs.spec import NewJob
-from jobs.states import ProviderStatus, WorkerState
+from jobs.states import JobState, ProviderStatus, WorkerState
 from tests.jobs.conftest import Jobs
 
 pytestmark = pytest.mark.django_db
@@ -53,8 +61,8 @@ class Subject:
         lifecycle.hold(self.held, **WHO)
         jobs.execute(
             "INSERT INTO job_log_files (job_id, storage_uri, expires_at) "
-            "VALUES (%s, 'job_logs:x', now() + interval '1 day')",
-            [self.failed],
+            "VALUES (%s, %s, now() - interval '1 day')",
+            [self.failed, store.save(store.uri_of("x.log"), io.BytesIO(b"it failed"))],
         )
         self.provider, self.empty, self.worker, self.silent = (uuid.uuid4() for _ in range(4))
         for provider, name in ((self.provider, "p"), (self.empty, "e")):
@@ -70,6 +78,9 @@ class Subject:
         jobs.execute("UPDATE workers SET state = 'BUSY' WHERE id = %s", [self.busy])
         self.new = uuid.uuid4()
         self.token = tokens.issue_token(self.new, actor="ada")
+        self.orchestrated = jobs.enqueue(orchestrated=True)
+        self.leased = jobs.enqueue(orchestrated=True)
+        assert orchestration.assign(self.leased, actor="ada", worker_id=self.busy)
         schedules.add("s", cron="* * * * *", spec=SPEC, actor="ada")
         schedules.disable("s", actor="ada")
         schedules.add("t", cron="* * * * *", spec=SPEC, actor="ada")
@@ -83,14 +94,31 @@ SERVICES: dict[str, tuple[int, Call]] = {
         lambda s: queue.enqueue_many(NewJob(spec=SPEC) for _ in range(1_000)),
     ),
     "queue.checked": (0, lambda s: queue.checked(NewJob(spec=SPEC))),
-    "lifecycle.cancel": (7, lambda s: lifecycle.cancel(s.job, **WHO)),
-    "lifecycle.hold": (7, lambda s: lifecycle.hold(s.job, **WHO)),
-    "lifecycle.release": (5, lambda s: lifecycle.release(s.held, **WHO)),
+    "lifecycle.cancel": (8, lambda s: lifecycle.cancel(s.job, **WHO)),
+    "lifecycle.hold": (8, lambda s: lifecycle.hold(s.job, **WHO)),
+    "lifecycle.release": (7, lambda s: lifecycle.release(s.held, **WHO)),
     "lifecycle.retry": (5, lambda s: lifecycle.retry(s.failed, **WHO)),
+    "lifecycle.set_priority": (6, lambda s: lifecycle.set_priority(s.job, 7, **WHO)),
     "lifecycle.delete": (6, lambda s: lifecycle.delete(s.job, **WHO)),
+    "decisions.cancel": (8, lambda s: decisions.cancel(s.job, **WHO)),
+    "decisions.hold": (8, lambda s: decisions.hold(s.job, **WHO)),
+    "decisions.release": (7, lambda s: decisions.release(s.held, **WHO)),
+    "decisions.retry": (5, lambda s: decisions.retry(s.failed, **WHO)),
+    "decisions.set_priority": (6, lambda s: decisions.set_priority(s.job, priority=7, **WHO)),
+    "decisions.delete": (6, lambda s: decisions.delete(s.job, **WHO)),
+    "decisions.retry_these": (
+        3,
+        lambda s: decisions.retry_these([s.failed, s.job], batch=uuid.uuid4(), **WHO),
+    ),
+    "requeue.retry_these": (
+        3,
+        lambda s: requeue.retry_these([s.failed, s.job], batch=uuid.uuid4(), **WHO),
+    ),
     "requeue.count": (2, lambda s: requeue.count(requeue.RequeueFilter())),
     "requeue.requeue": (4, lambda s: requeue.requeue(requeue.RequeueFilter(), limit=9, **WHO)),
     "inspection.detail": (4, lambda s: inspection.detail(s.job)),
+    "inspection.find": (1, lambda s: inspection.find(inspection.JobFilter())),
+    "inspection.glance": (1, lambda s: inspection.glance()),
     "inspection.statistics": (2, lambda s: inspection.statistics()),
     "audit.record": (1, lambda s: audit.record("X", {})),
     "audit.record_many": (1, lambda s: audit.record_many("X", [audit.Record(payload={})] * 9)),
@@ -100,7 +128,18 @@ SERVICES: dict[str, tuple[int, Call]] = {
     "logs.look": (1, lambda s: logs.look(s.failed)),
     "logs.keep": (2, lambda s: logs.keep(s.failed, until=NOW, **WHO)),
     "logs.delete": (2, lambda s: logs.delete(s.failed, **WHO)),
+    "logs.read": (1, lambda s: b"".join(logs.read(s.failed))),
+    # What has expired, old tails, a batch of files, that they are gone, and that there are no more.
+    "logs.purge_logs": (5, lambda s: logs.purge_logs()),
     "logs.total_size": (1, lambda s: logs.total_size()),
+    "orchestration.look": (1, lambda s: orchestration.look(s.orchestrated)),
+    # Each of the others ends with the job's correlation, and a record.
+    "orchestration.assign": (3, lambda s: orchestration.assign(s.orchestrated, actor="ada")),
+    "orchestration.take_back": (5, lambda s: orchestration.take_back(s.leased, actor="ada")),
+    "orchestration.end_anyway": (
+        6,
+        lambda s: orchestration.end_anyway(s.leased, JobState.TIMEOUT, **WHO),
+    ),
     "providers.save": (
         2,
         lambda s: providers.save(s.provider, name="q", provider_type="test", actor="a"),
@@ -123,7 +162,9 @@ SERVICES: dict[str, tuple[int, Call]] = {
         8,
         lambda s: workers.register(s.new, token=s.token, provider_id=s.provider),
     ),
-    "workers.register_local": (2, lambda s: workers.register_local(resource_id="host-1")),
+    # The first one makes the provider, and tells of it.
+    "workers.register_local": (3, lambda s: workers.register_local(resource_id="host-1")),
+    "workers.local_provider": (0, lambda s: workers.local_provider(s.provider)),
     "workers.heartbeat": (1, lambda s: workers.heartbeat(s.worker)),
     "workers.move": (2, lambda s: workers.move(s.worker, WorkerState.DRAINING, **WHO)),
     "workers.drain": (2, lambda s: workers.drain(s.worker, **WHO)),
@@ -144,15 +185,25 @@ SERVICES: dict[str, tuple[int, Call]] = {
         0,
         lambda s: schedules.job_of("s", SPEC, {}, NOW),
     ),
+    "throughput.enqueued_by_minute": (1, lambda s: throughput.enqueued_by_minute()),
     # A look at the clock, and of each kind a lock, a setting and a batch.
     "retention.preview": (8, lambda s: list(retention.preview())),
     "retention.prune": (22, lambda s: list(retention.prune(retention.Keep(logs=False)))),
 }
-#: What reads files or writes them, too, and is counted in ``test_logs``.
-ELSEWHERE = {"logs.read", "logs.purge_logs"}
 MODULES: list[ModuleType] = [
-    *(audit, inspection, lifecycle, logs, providers, queue, requeue, retention, schedules),
-    *(tokens, workers),
+    *(
+        audit,
+        decisions,
+        inspection,
+        lifecycle,
+        logs,
+        orchestration,
+        providers,
+        queue,
+        requeue,
+        retention,
+    ),
+    *(schedules, throughput, tokens, workers),
 ]
 
 
@@ -170,7 +221,7 @@ def counted() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_queries_of(name: str, jobs: Jobs) -> None:
+def test_queries_of(name: str, jobs: Jobs, log_folder: Path) -> None:
     subject = Subject(jobs)
     number, call = SERVICES[name]
     with counted() as found:
@@ -180,11 +231,13 @@ def test_queries_of(name: str, jobs: Jobs) -> None:
 
 
 def test_every_service_is_counted() -> None:
+    names = {module.name for module in pkgutil.iter_modules(jobs.services.__path__)}
+    assert {module.__name__.rpartition(".")[2] for module in MODULES} == names
     services = {
         f"{module.__name__.rpartition('.')[2]}.{name}"
         for module in MODULES
         for name, function in inspect.getmembers(module, inspect.isfunction)
-        if function.__module__ == module.__name__ and not name.startswith("_")
+        if f"{function.__module__}.".startswith(f"{module.__name__}.") and name[0] != "_"
     }
 
-    assert set(SERVICES) | ELSEWHERE == services
+    assert set(SERVICES) == services

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import dataclasses
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
-from hodei.sessions import connect
-from jobs.services.queue import COPY_FROM, Enqueued, enqueue, enqueue_many
+from jobs.services.queue import COPY_FROM, Counts, enqueue, enqueue_many
 from jobs.spec import LARGEST_METADATA, LARGEST_SPEC, JobInvalid, NewJob, check
 from tests.jobs.conftest import Jobs
 
@@ -31,10 +30,12 @@ def new(n: int = 0, **options: Any) -> NewJob:
 @pytest.mark.django_db
 class TestOne:
     def test_takes_one_statement(self, jobs: Jobs) -> None:
-        with CaptureQueriesContext(connection) as queries:
-            enqueue(spec=SPEC, idempotency_key="a")
+        """Also where the key is known."""
+        for is_new in (True, False):
+            with CaptureQueriesContext(connection) as queries:
+                assert enqueue(spec=SPEC, idempotency_key="a").is_new is is_new
 
-        assert len(queries) == 1
+            assert len(queries) == 1
 
     def test_stores_what_was_said(self, jobs: Jobs) -> None:
         job = enqueue(
@@ -86,9 +87,60 @@ class TestOne:
 
         second = enqueue(spec=SPEC, idempotency_key="k", name="second")
 
-        assert second == Enqueued(id=first.id, is_new=False)
+        assert second == dataclasses.replace(first, is_new=False)
         assert jobs.rows("SELECT name FROM jobs") == [("first",)]
         assert jobs.value("SELECT count(*) FROM job_queue") == 1
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"name": "one"},
+            {"name": "%(queue)s's \\ %"},
+            {"queue": "mail"},
+            {"priority": 100},
+            {"priority": -100},
+            {"run_after": LATER},
+            {"timeout": timedelta(seconds=1.5)},
+            {"max_attempts": 1},
+            {"correlation_id": "c"},
+            {"idempotency_key": "k"},
+            {"trace_parent": f"00-{'a' * 32}-{'b' * 16}-01"},
+            {"metadata": {}},
+            {"metadata": {"who": "me, 100 %", "%(name)s": "'"}},
+            {"orchestrated": True},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("told", ["none", "all"])
+    def test_one_is_stored_like_one_of_many(
+        self, jobs: Jobs, settings: Any, options: dict[str, Any], told: str
+    ) -> None:
+        settings.JOBS_EVENTS = told
+
+        def stored() -> tuple[Any, ...]:
+            own = "ARRAY['id', 'job_id', 'seq', 'lane', 'aggregate_id', 'created_at']"
+            found = tuple(
+                jobs.rows(f"SELECT to_jsonb(t) - {own} FROM {table} AS t")
+                for table in ("jobs", "job_queue", "job_queue_deferred")
+            )
+            events = jobs.rows(
+                "SELECT event_type, payload - 'job_id', metadata, destination FROM outbox_events"
+            )
+            return (*found, events)
+
+        with transaction.atomic():
+            one = enqueue(**{"spec": SPEC, **options})
+            of_one = stored()
+            assert jobs.rows("SELECT id, created_at FROM jobs") == [(one.id, one.enqueued_at)]
+            transaction.set_rollback(True)
+        enqueue_many([NewJob(**{"spec": SPEC, **options})])
+
+        assert of_one == stored()
+        assert [len(rows) for rows in of_one] == [
+            *(1, int(not {"run_after", "orchestrated"} & options.keys())),
+            *(int("run_after" in options), int(told == "all")),
+        ]
 
     def test_is_gone_with_the_callers_transaction(self, jobs: Jobs) -> None:
         with transaction.atomic():
@@ -104,6 +156,10 @@ class TestOne:
         [
             ({"spec": {}}, "spec"),
             ({"spec": {"nobody": {}}}, "nobody"),
+            (
+                {"spec": {"command": {"type": "shell", "cmd": "ls"}}},
+                "add 'command': 'jobs.executors.command.CommandExecutor' there",
+            ),
             ({"spec": {"test": {}}}, "says what to do"),
             ({"spec": []}, "spec is []; it is a dict"),
             ({"spec": {"test": float("nan")}}, "spec cannot be JSON"),
@@ -192,6 +248,55 @@ class TestMany:
         assert {job for job, _ in ordered} == {*ids} - {ids[1]}
         assert jobs.place(ids[1]) == ["job_queue_deferred"]
 
+    @pytest.mark.parametrize("number", [3, COPY_FROM + 1])
+    def test_what_is_due_already_stands_in_its_place(self, jobs: Jobs, number: int) -> None:
+        """As with one at a time: it does not wait until somebody looks for what is due."""
+        long_ago = datetime(2001, 1, 1, tzinfo=UTC)
+
+        enqueue_many(new(n, run_after=long_ago if n % 2 else None) for n in range(number))
+
+        ordered = jobs.rows(
+            "SELECT (j.spec->'test'->>'n')::int FROM job_queue AS q JOIN jobs AS j "
+            "ON j.id = q.job_id ORDER BY q.id"
+        )
+        assert [n for (n,) in ordered] == list(range(number))
+
+    def test_of_one_key_the_first_is_stored_wherever_the_others_are(
+        self, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In the same statement, in a later one, and behind thousands that were copied."""
+        monkeypatch.setattr("jobs.services.queue.CHUNK", 4)
+        monkeypatch.setattr("jobs.services.queue.COPY_FROM", 4)
+        keys = ["b", "a", "b", None, "a", None, None, "b", None, None, None, None, "a", "c"]
+        ids: list[uuid.UUID] = []
+
+        counts = enqueue_many(
+            (new(n, idempotency_key=key) for n, key in enumerate(keys)), on_batch=ids.extend
+        )
+
+        first = [n for n, key in enumerate(keys) if key is None or keys.index(key) == n]
+        assert (counts.enqueued, counts.known) == (len(first), len(keys) - len(first))
+        ordered = jobs.rows(
+            "SELECT (j.spec->'test'->>'n')::int, j.id FROM job_queue AS q JOIN jobs AS j "
+            "ON j.id = q.job_id ORDER BY q.id"
+        )
+        assert ordered == list(zip(first, ids, strict=True))
+
+    def test_a_second_call_with_the_same_keys_changes_nothing(self, jobs: Jobs) -> None:
+        def given_jobs(name: str, number: int) -> Iterator[NewJob]:
+            return (new(n, name=name, idempotency_key=f"key {n}") for n in range(number))
+
+        enqueue_many(given_jobs("first", 3))
+        before = jobs.rows("SELECT to_jsonb(j)::text FROM jobs AS j ORDER BY id")
+        ids: list[uuid.UUID] = []
+
+        counts = enqueue_many(given_jobs("second", 5), on_batch=ids.extend)
+
+        assert (counts.enqueued, counts.known, len(ids)) == (2, 3, 2)
+        rows = jobs.rows("SELECT to_jsonb(j)::text FROM jobs AS j WHERE name = 'first' ORDER BY id")
+        assert rows == before
+        assert jobs.value("SELECT count(*) FROM job_queue") == 5
+
     def test_known_keys_are_counted_also_within_the_call(self, jobs: Jobs) -> None:
         enqueue(spec=SPEC, idempotency_key="there")
 
@@ -206,10 +311,11 @@ class TestMany:
 
         assert (counts.enqueued, counts.known) == (2, 2)
 
-    def test_nothing_is_stored_when_the_iterable_raises(self, jobs: Jobs) -> None:
+    @pytest.mark.parametrize("keyed", [False, True])
+    def test_nothing_is_stored_when_the_iterable_raises(self, jobs: Jobs, keyed: bool) -> None:
         def broken() -> Iterator[NewJob]:
             for n in range(COPY_FROM * 3):
-                yield new(n)
+                yield new(n, idempotency_key=f"key {n}" if keyed else None)
             raise OSError("the file ended too soon")
 
         with pytest.raises(OSError, match="too soon"):
@@ -217,47 +323,58 @@ class TestMany:
 
         assert jobs.value("SELECT count(*) FROM jobs") == 0
 
-    def test_takes_a_few_statements_however_many_there_are(self, jobs: Jobs) -> None:
-        with CaptureQueriesContext(connection) as few:
-            enqueue_many(new(n) for n in range(2))
-        with CaptureQueriesContext(connection) as many:
-            enqueue_many(new(n, idempotency_key=str(n)) for n in range(3_000))
+    @pytest.mark.parametrize("keyed", [False, True])
+    def test_takes_a_few_statements_however_many_there_are(self, jobs: Jobs, keyed: bool) -> None:
+        def statements(number: int) -> int:
+            key = uuid.uuid4()
+            with CaptureQueriesContext(connection) as queries:
+                enqueue_many(
+                    new(n, idempotency_key=f"{key} {n}" if keyed else None) for n in range(number)
+                )
+            return len([one for one in queries if "SAVEPOINT" not in one["sql"]])
 
-        assert len(few) == len(many)
+        assert statements(2) == 2
+        # With keys: may there be a table, it is made, filled, taken from, emptied and dropped.
+        assert statements(COPY_FROM) == statements(2 * COPY_FROM) == (7 if keyed else 3)
+        left = "SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()"
+        assert jobs.value(left) == 0
+
+    @pytest.mark.parametrize("keyed", [False, True])
+    def test_an_iterable_may_ask_the_database_meanwhile(self, jobs: Jobs, keyed: bool) -> None:
+        """It is pulled between statements, and never while a COPY is open."""
+        with connection.cursor() as cursor:
+
+            def rows_of_another_table() -> Iterator[NewJob]:
+                for n in range(COPY_FROM + 1):
+                    cursor.execute("SELECT count(*) FROM workers")
+                    yield new(cursor.fetchone()[0] + n, idempotency_key=str(n) if keyed else None)
+
+            assert enqueue_many(rows_of_another_table()).enqueued == COPY_FROM + 1
+
+    def test_a_call_within_another_is_one_of_its_own(self, jobs: Jobs) -> None:
+        def given_jobs(call: str) -> Iterator[NewJob]:
+            return (new(n, idempotency_key=f"{call} {n}") for n in range(COPY_FROM))
+
+        inner: list[Counts] = []
+        outer = enqueue_many(
+            given_jobs("outer"), on_batch=lambda _: inner.append(enqueue_many(given_jobs("inner")))
+        )
+
+        assert [outer, *inner] == [Counts(enqueued=COPY_FROM, known=0)] * 2
+        assert enqueue_many(given_jobs("inner")) == Counts(enqueued=0, known=COPY_FROM)
+
+    def test_a_role_that_may_make_no_temporary_table_stores_them_too(self, jobs: Jobs) -> None:
+        jobs.execute("CREATE ROLE hodei_test_plain")
+        jobs.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO hodei_test_plain")
+        jobs.execute("GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO hodei_test_plain")
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        jobs.execute(f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")
+        jobs.execute("SET LOCAL ROLE hodei_test_plain")
+
+        counts = enqueue_many(new(n, idempotency_key=f"{n}") for n in range(COPY_FROM))
+
+        assert counts == Counts(enqueued=COPY_FROM, known=0)
+        jobs.execute("RESET ROLE")
 
     def test_of_none_does_nothing(self, jobs: Jobs) -> None:
         assert enqueue_many([]).enqueued == 0
-
-
-class TestTwoAtOnce:
-    def test_of_two_with_one_key_one_is_stored_and_both_get_it(self, jobs: Jobs) -> None:
-        """The second waits for the first one's transaction, and then sees what it has stored."""
-        found: list[Enqueued] = []
-
-        def second() -> None:
-            try:
-                found.append(enqueue(spec=SPEC, idempotency_key="k"))
-            finally:
-                connection.close()
-
-        thread = threading.Thread(target=second)
-        with transaction.atomic():
-            first = enqueue(spec=SPEC, idempotency_key="k")
-            thread.start()
-            with connect("default", "looks") as session:
-                while not session.execute(
-                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-                    "AND wait_event_type = 'Lock'"
-                ).fetchone()[0]:  # type: ignore[index]
-                    assert thread.is_alive()
-        thread.join(30)
-
-        assert found == [Enqueued(id=first.id, is_new=False)]
-        assert jobs.value("SELECT count(*) FROM job_queue") == 1
-
-    def test_the_second_is_stored_where_the_first_is_rolled_back(self, jobs: Jobs) -> None:
-        with transaction.atomic():
-            enqueue(spec=SPEC, idempotency_key="k")
-            transaction.set_rollback(True)
-
-        assert enqueue(spec=SPEC, idempotency_key="k").is_new

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.backends.utils import CursorWrapper
 
 from hodei.sessions import connect
 from jobs.services import requeue as requeues
@@ -106,11 +107,34 @@ class TestRequeue:
             RequeueFilter(states=states)
 
     def test_a_limit_is_needed(self, jobs: Jobs) -> None:
-        with pytest.raises(ValueError, match="give 1 or more"):
+        with pytest.raises(ValueError, match="give 1 to 1,000,000,000"):
             requeue(RequeueFilter(), limit=0, **WHO)
 
 
 class TestBatches:
+    def test_these_and_no_others(self, jobs: Jobs) -> None:
+        first, second, other = failed(jobs, 1), failed(jobs, 2, state="TIMEOUT"), failed(jobs, 3)
+        ended = failed(jobs, 4, state="SUCCEEDED")
+        batch, nobody = uuid.uuid4(), uuid.uuid4()
+
+        given = [first, second, ended, nobody, first]
+        done = requeues.retry_these(given, batch=batch, **WHO)
+
+        assert sorted(done) == sorted([first, second])
+        assert again(jobs) == {first, second}
+        assert jobs.rows("SELECT state FROM jobs WHERE id = %s", [other]) == [("FAILED",)]
+        told = jobs.rows("SELECT payload->>'batch', payload->>'reason', actor FROM audit_logs")
+        assert told == [(str(batch), "it is back", "me")] * 2
+        assert requeues.retry_these([first, ended], batch=batch, **WHO) == []
+        assert requeues.retry_these([], batch=batch, **WHO) == []
+
+    def test_these_but_what_another_changes_now(self, jobs: Jobs) -> None:
+        job = failed(jobs)
+        with connect("default", "other") as other, other.transaction():
+            other.execute("SELECT FROM jobs WHERE id = %s FOR UPDATE", [job])
+
+            assert requeues.retry_these([job], batch=uuid.uuid4(), **WHO) == []
+
     def test_stopped_half_way_it_goes_on(self, jobs: Jobs, monkeypatch: Any) -> None:
         monkeypatch.setattr(requeues, "BATCH", 2)
         for n in range(7):
@@ -171,7 +195,7 @@ class TestRequeueCommand:
         job = failed(jobs)
         said, _ = command("jobs_requeue", "--reason", "back", "--no-input", "--kind", "Unknown")
 
-        assert said.startswith("1 jobs were requeued (batch ")
+        assert said.startswith("1 job was requeued (batch ")
         assert again(jobs) == {job}
         assert "@" in jobs.value("SELECT actor FROM audit_logs")
 
@@ -218,7 +242,7 @@ class TestStatsCommand:
 
         assert set(found) == {
             *("format_version", "counted_up_to", "queues", "deferred", "next_due_at", "workers"),
-            *("held_by_workers", "expired_leases", "failed", "needs_a_person"),
+            *("held_by_workers", "expired_leases", "failed", "needs_a_person", "database"),
         }
         assert [(one["queue"], one["ready"]) for one in found["queues"]] == [("a", 1)]
         assert found["queues"][0]["oldest_seconds"] >= 0
@@ -230,7 +254,36 @@ class TestStatsCommand:
         said = command("jobs_stats")[0]
 
         assert max(map(len, said.splitlines())) <= 100
-        assert f"{'q' * 64}         1  0." in said
+        assert f"{'q' * 64}         1  0 s" in said
 
     def test_of_nothing(self, jobs: Jobs) -> None:
         assert command("jobs_stats")[0].startswith("No job waits in any queue.\n")
+
+
+def test_what_does_not_match_is_walked_over_once(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many that failed some are wanted: each batch begins where the one before it ended."""
+    asked: list[Any] = []
+    plain = CursorWrapper.execute
+
+    def execute(self: Any, sql: Any, params: Any = None) -> Any:
+        if isinstance(params, dict) and "from" in params:
+            asked.append(params["from"])
+        return plain(self, sql, params)
+
+    for number in range(9):
+        job = failed(jobs, name="wanted" if number % 2 else "other")
+        jobs.execute(
+            "UPDATE jobs SET created_at = now() - %s * interval '1 h' WHERE id = %s",
+            [20 - number, job],
+        )
+    monkeypatch.setattr(requeues, "BATCH", 2)
+    monkeypatch.setattr(CursorWrapper, "execute", execute)
+
+    assert requeue(RequeueFilter(name="wanted"), limit=100, **WHO).jobs == 4
+
+    first, *others = asked
+    assert first == "-infinity"
+    assert len(others) == 2
+    assert others == sorted(set(others))

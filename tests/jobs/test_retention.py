@@ -17,7 +17,7 @@ from jobs.services.retention import PRUNE, Keep, PruneBusy, preview, prune
 from jobs.services.tokens import issue_token
 from jobs.states import JOB_FINAL, JobState
 from tests.jobs.conftest import Jobs
-from tests.jobs.test_workers import make_provider, make_worker
+from tests.jobs.test_workers.kit import make_provider, make_worker
 
 DAY = timedelta(days=1)
 
@@ -102,8 +102,9 @@ class TestPrune:
         for worker in (used, expired, _live, fresh):
             issue_token(worker, actor="me")
         change = "UPDATE worker_bootstrap_tokens SET {} WHERE worker_id = %s"
-        jobs.execute(change.format("consumed_at = now() - interval '2 days'"), [used])
-        jobs.execute(change.format("expires_at = now() - interval '2 days'"), [expired])
+        long_ago = "expires_at = now() - interval '2 days'"
+        jobs.execute(change.format(f"consumed_at = now() - interval '3 days', {long_ago}"), [used])
+        jobs.execute(change.format(long_ago), [expired])
         jobs.execute(change.format("expires_at = now() - interval '1 hour'"), [fresh])
 
         assert pruned() == {"tokens": 2}

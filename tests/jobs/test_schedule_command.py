@@ -82,6 +82,8 @@ def test_a_table_fits(spec: str, jobs: Jobs) -> None:
         (("add", "a", "--cron", "* * * * *", "--spec", "SPEC", "--zone", "X"), 2, "time_zone"),
         (("add", "a\0", "--cron", "* * * * *", "--spec", "SPEC"), 2, "name is"),
         (("add", "a", "--cron", "* * * * *", "--command", "echo", "--x"), 2, "spec has 'command'"),
+        (("add", "a", "--priority", "101"), 1, "'101' is no priority; give -100 to 100."),
+        (("add", "a", "--timeout", "0"), 1, "'0' is no number of seconds; give 0.001 to 2,592,000"),
         (("enable", "nobody"), 1, "There is no schedule 'nobody'"),
         (("remove", "nobody"), 1, "There is no schedule"),
         (("explode",), 1, "invalid choice"),

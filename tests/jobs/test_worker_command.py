@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 
 from hodei.schema.management.reports import MISUSE, UNVERIFIED
+from jobs import leases
 from tests.jobs.conftest import Jobs
 
 
@@ -25,12 +28,56 @@ def test_it_drains_and_says_how_many(jobs: Jobs, capsys: pytest.CaptureFixture[s
     )
 
 
+def test_a_claim_is_no_larger_than_it_may_be(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[int] = []
+    claim = leases.claim
+
+    def counting(*args: Any, **options: Any) -> list[Any]:
+        found = claim(*args, **options)
+        claimed.append(len(found))
+        return found
+
+    monkeypatch.setattr("jobs.worker.leases.claim", counting)
+    for n in range(20):
+        jobs.enqueue(n)
+
+    call_command("jobs_worker", "--drain", "--concurrency", "8", "--batch", "3")
+
+    assert (sum(claimed), max(claimed)) == (20, 3)
+
+
 @pytest.mark.parametrize("name", ["JOBS_AUDIT", "JOBS_EVENTS", "JOBS_EXECUTORS"])
 def test_a_wrong_setting_is_misuse(name: str, settings: Any) -> None:
     setattr(settings, name, "wrong")
 
     with pytest.raises(CommandError, match=f"{name} is 'wrong'; it is") as raised:
         call_command("jobs_worker", "--drain")
+    assert raised.value.returncode == MISUSE
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["jobs_worker", "--drain"],
+        ["jobs_enqueue", "--", "echo"],
+        ["jobs_show", str(uuid.uuid4())],
+        ["jobs_logs", str(uuid.uuid4())],
+        ["jobs_stats"],
+        ["jobs_schedule", "list"],
+        ["jobs_provider", "list"],
+        ["jobs_prune", "--dry-run"],
+        ["jobs_requeue", "--dry-run"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_database_that_is_no_postgresql(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Django's own startproject sets up, for one."""
+    monkeypatch.setattr(connections["default"], "vendor", "sqlite")
+
+    with pytest.raises(CommandError, match="Hodei works on PostgreSQL alone: set") as raised:
+        call_command(*words)
     assert raised.value.returncode == MISUSE
 
 
@@ -41,7 +88,7 @@ def test_a_database_that_is_not_there(jobs: Jobs, monkeypatch: pytest.MonkeyPatc
     def refuse(*_args: Any, **_options: Any) -> Any:
         raise psycopg.OperationalError("connection\nrefused")
 
-    monkeypatch.setattr("jobs.worker.connect", refuse)
-    with pytest.raises(CommandError, match="cannot be used: connection refused") as raised:
+    monkeypatch.setattr("jobs.presence.connect", refuse)
+    with pytest.raises(CommandError, match=r"Cannot use database .*connection refused") as raised:
         call_command("jobs_worker", "--drain")
     assert raised.value.returncode == UNVERIFIED

@@ -18,6 +18,8 @@ from tests.databases import Migrated, alias_of, new_database
 from tests.migrations import catalog
 from tests.migrations.original_rows import job, provider
 
+pytestmark = pytest.mark.no_cover
+
 APPS = ("jobs", "outbox", "sagas")
 
 

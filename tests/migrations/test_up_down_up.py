@@ -25,6 +25,8 @@ from hodei.schema.rollback.service import go_back
 from hodei.schema.rollback.targets import Since
 from tests.databases import alias_of, new_database
 
+pytestmark = pytest.mark.no_cover
+
 OURS = ("jobs", "outbox", "sagas")
 MIGRATIONS = sorted(key for key in MigrationLoader(None).disk_migrations if key[0] in OURS)
 RELEASE = "before"

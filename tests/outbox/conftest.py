@@ -17,7 +17,7 @@ from outbox.relay import Relay
 from outbox.services.publish import publish
 from outbox.testing import _OnDjangosConnection
 from tests.outbox.recorder import Recorder
-from tests.tables import Tables, transactional_db
+from tests.tables import Tables, empty, transactional_db
 
 __all__ = ["transactional_db"]
 
@@ -79,11 +79,11 @@ class Inside(Outbox):
 def outbox(transactional_db: None) -> Iterator[Outbox]:
     """The outbox of the test database, empty."""
     found = Outbox()
-    found.execute(f"TRUNCATE {TABLES}")
+    empty(TABLES)
     try:
         yield found
     finally:
-        found.execute(f"TRUNCATE {TABLES}")
+        empty(TABLES)
 
 
 @pytest.fixture

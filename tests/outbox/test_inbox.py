@@ -47,7 +47,7 @@ class TestOnce:
             ("", EVENT, "consumer is ''; it is a text of 1 to 100 characters"),
             ("x" * 101, EVENT, "consumer is "),
             ("billing", "", "event_id is ''"),
-            ("billing", "a\0", "event_id is 'a"),
+            ("billing", "a\0", "event_id holds a NUL character"),
             ("billing", "x" * 256, "1 to 255 characters"),
         ],
     )
@@ -85,7 +85,7 @@ class TestOnce:
                 )
             )
             transaction.set_rollback(not commits)
-        thread.join(10)
+        thread.join(30)
 
         assert second == [not commits]
 

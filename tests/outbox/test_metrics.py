@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +20,9 @@ from outbox.settlement import Decision, Failure
 from tests.databases import alias_of
 from tests.outbox.conftest import Outbox
 from tests.outbox.dead import JOB, OTHER, die, in_thread, refusing
-from tests.processes import eventually
+from tests.processes import ROOT, eventually
 
+PAGE = ROOT / "docs/reference/outbox_stats.md"
 NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
 
 
@@ -47,9 +49,11 @@ class TestCollector:
             ("pending", "ready"): 0,
             ("pending", "held"): 0,
             ("oldest_pending_seconds",): 0,
+            ("published_per_second",): 0,
             ("aggregates_held", "default", "backoff"): 0,
             ("aggregates_held", "default", "parked"): 0,
             ("lag_seconds", "default"): 0,
+            **{("lane_lag_seconds", "default", str(lane)): 0 for lane in range(64)},
             ("lanes_leased", "default"): 0,
             ("relays", "default"): 0,
             ("breaker_open", "default"): 0,
@@ -82,6 +86,26 @@ class TestCollector:
         ):
             assert seconds <= found[name,] < seconds + 300
         assert 3_600 <= found["lag_seconds", "default"] < 3_900
+
+    def test_each_lane_and_what_was_delivered(self, inside: Outbox) -> None:
+        inside.publish(uuid.UUID(int=7), *range(60))
+        inside.drain()
+        inside.publish(uuid.UUID(int=3), 1)
+        inside.publish(uuid.UUID(int=5), 2)
+        inside.execute(
+            "UPDATE outbox_events SET created_at = now() - lane * interval '1 h' "
+            "WHERE status = 'PENDING'"
+        )
+
+        found = collected()
+
+        hours = {
+            lane: round(found["lane_lag_seconds", "default", str(lane)] / 3600)
+            for lane in range(64)
+        }
+        assert {lane: lag for lane, lag in hours.items() if lag} == {3: 3, 5: 5}
+        assert found["lag_seconds", "default"] == found["lane_lag_seconds", "default", "5"]
+        assert found["published_per_second",] == 1
 
     def test_classes_that_are_too_many_are_one(
         self, inside: Outbox, monkeypatch: pytest.MonkeyPatch
@@ -117,6 +141,51 @@ class TestCollector:
 
     def test_registering_asks_no_database(self) -> None:
         CollectorRegistry().register(OutboxCollector("no such alias"))
+
+
+class TestDocs:
+    """What is exported is documented, and the other way round: somebody alarms by these names."""
+
+    def test_the_page_has_each_with_its_labels(self, inside: Outbox) -> None:
+        die(inside, JOB, 1)
+        registry = CollectorRegistry()
+        registry.register(OutboxCollector())
+        exported = labels_of(registry)
+        rows = re.findall(r"^\| (`hodei_.*?) \|(.*?)\|", PAGE.read_text(), flags=re.MULTILINE)
+
+        documented = {
+            name: set(re.findall(r"`(\w+)`", labels))
+            for names, labels in rows
+            for name in re.findall(r"`(\w+)`", names)
+        }
+
+        assert documented == exported
+
+    def test_no_page_has_one_that_there_is_not(self, inside: Outbox) -> None:
+        die(inside, JOB, 1)
+        registry = CollectorRegistry()
+        registry.register(OutboxCollector())
+        RelayMetrics(registry).of("default")
+        exported = set(labels_of(registry))
+
+        pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        told = {page.name: set(re.findall(r"hodei_outbox_\w+", page.read_text())) for page in pages}
+
+        assert told[PAGE.name] == exported
+        assert {name: found - exported for name, found in told.items() if found - exported} == {}
+
+
+def labels_of(registry: CollectorRegistry) -> dict[str, set[str]]:
+    """The name of each metric, as one asks for it, and its labels."""
+    text = generate_latest(registry).decode()
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name: set(
+            family.samples[0].labels
+        )
+        - {"le"}
+        for family in text_string_to_metric_families(text)
+        if not family.name.endswith("_created")
+    }
 
 
 def sessions(outbox: Outbox) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import re
 import signal
 import socket
@@ -9,9 +11,11 @@ import subprocess
 import urllib.request
 
 import pytest
+from django.core.management import call_command
 
 from tests.faults.conftest import Start, database, head, scene, session, start
 from tests.faults.scene import Scene
+from tests.outbox.conftest import Outbox
 from tests.processes import eventually
 
 __all__ = ["database", "head", "scene", "session", "start"]
@@ -49,7 +53,7 @@ class TestOnce:
         code, _, err = end_of(scene.relay("--once", DOWNS=1.0))
 
         assert code == 1
-        assert "default is down: away: it happens\n" in err
+        assert "default is down: unavailable: it happens\n" in err
 
 
 class TestMisuse:
@@ -63,6 +67,7 @@ class TestMisuse:
             ),
             (("--lanes", "65"), 2, "'65' is no number of lanes; give 1 to 64."),
             (("--metrics-port", "0"), 2, "'0' is no port; give 1 to 65535."),
+            (("--metrics-port", "1_0"), 2, "'1_0' is no port; give 1 to 65535."),
             (("--database", "other"), 2, "There is no database 'other'"),
         ],
     )
@@ -99,3 +104,14 @@ class TestMetrics:
         assert "hodei_outbox_up 1.0" in metrics()
         relay.send_signal(signal.SIGTERM)
         assert end_of(relay)[0] == 0
+
+    def test_the_port_is_free_again_when_the_command_has_ended(self, outbox: Outbox) -> None:
+        """A program may call it again and again."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+
+        call_command("outbox_relay", "--once", "--metrics-port", str(port), stderr=io.StringIO())
+
+        with socket.socket() as client:
+            assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED

@@ -127,7 +127,7 @@ class TestNats:
         assert "No stream was made: subjects overlap with an existing stream." in ended.out
 
     def test_a_broker_that_does_not_answer(self, settings: Any) -> None:
-        self.configure(settings, "S", URL="nats://me:hunter2@127.0.0.1:1", TIMEOUT=5)
+        self.configure(settings, "S", URL="nats://me:hunter2@127.0.0.1:1", TIMEOUT=60)
 
         ended = run("check")
 
@@ -168,8 +168,8 @@ class TestRabbitMQ:
         )
 
     def test_a_broker_that_does_not_answer(self, settings: Any) -> None:
-        url = "amqp://me:hunter2@127.0.0.1:1/"
-        destination(settings, "broker", "rabbitmq.RabbitMQPublisher", EXCHANGE="e", URL=url)
+        options = {"EXCHANGE": "e", "URL": "amqp://me:hunter2@127.0.0.1:1/", "TIMEOUT": 60}
+        destination(settings, "broker", "rabbitmq.RabbitMQPublisher", **options)
 
         ended = run("create")
 
@@ -211,9 +211,8 @@ class TestRedis:
         assert (ended.code, ended.out) == (1, f"broker: The key '{key}' holds a string.\n")
 
     def test_a_broker_that_does_not_answer(self, settings: Any) -> None:
-        destination(
-            settings, "broker", "redis.RedisPublisher", STREAM="s", URL="redis://127.0.0.1:1"
-        )
+        options = {"STREAM": "s", "URL": "redis://127.0.0.1:1", "TIMEOUT": 60}
+        destination(settings, "broker", "redis.RedisPublisher", **options)
 
         ended = run("check")
 

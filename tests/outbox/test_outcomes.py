@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from outbox.outcomes import LONGEST_MESSAGE, Outcome, down, permanent, rejected
+from outbox.outcomes import (
+    LONGEST_MESSAGE,
+    LONGEST_RETRY_AFTER,
+    Outcome,
+    down,
+    permanent,
+    rejected,
+)
 
 
 @pytest.mark.parametrize("make", [rejected, permanent, down])
@@ -21,3 +29,22 @@ class TestMessage:
 
     def test_it_can_be_stored(self, make: Callable[[str, str], Outcome]) -> None:
         assert make("code", "a\0b\ud800c").message == "a b?c"
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        (None, 0.0),
+        (30, 30.0),
+        (0.5, 0.5),
+        (-1, 0.0),
+        (float("nan"), 0.0),
+        (float("inf"), LONGEST_RETRY_AFTER),
+        (10**400, LONGEST_RETRY_AFTER),
+        ("60", 0.0),
+    ],
+)
+def test_a_destination_is_left_alone_for_a_time_that_makes_sense(
+    asked: Any, seconds: float
+) -> None:
+    assert rejected("busy", "later", retry_after=asked).pause == seconds

@@ -36,6 +36,13 @@ TROUBLED = """
            clock_timestamp() + n * interval '1 minute'
       FROM (SELECT n, md5('troubled' || n)::uuid AS id FROM generate_series(1, %s) AS s (n)) AS k"""
 
+LETTERS = """
+    INSERT INTO outbox_dlq (id, original_event_id, aggregate_id, aggregate_type, event_type,
+                            payload, error_message, retry_count, original_created_at, destination)
+    SELECT gen_random_uuid(), gen_random_uuid(), md5(n::text)::uuid, 'JOB', 'Counted',
+           '{}', 'no', 1, now(), 'default'
+      FROM generate_series(1, %s) AS s (n)"""
+
 
 @pytest.fixture
 def used(outbox: Outbox) -> Outbox:
@@ -120,6 +127,91 @@ class TestIndexes:
         plan = plan_of(session, "known_keys", {"keys": ["a", "b"]})
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_idempotency_key_key"}
+
+    @pytest.mark.parametrize(
+        "name", ["mark_started", "unmark", "hold_events", "retry_later", "bury"]
+    )
+    def test_what_becomes_of_some_events(
+        self, used: Outbox, session: psycopg.Connection[Any], name: str
+    ) -> None:
+        rows = session.execute("SELECT id FROM outbox_events WHERE status = 'PENDING' LIMIT 50")
+        ids = [row[0] for row in rows.fetchall()]
+        texts = ["x"] * len(ids)
+        asked: dict[str, Any] = {
+            "destination": "default",
+            "lanes": list(range(LANES)),
+            "fences": [1] * LANES,
+            "ids": ids,
+            "seconds": [1.0] * len(ids),
+            "errors": texts,
+            "classes": texts,
+            "fingerprints": texts,
+            "spent": 1,
+            "actor": "me",
+        }
+
+        plan = plan_of(session, name, asked)
+
+        assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
+
+    def test_what_waits_behind_a_head(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        head = session.execute("SELECT event_id FROM outbox_keys LIMIT 1").fetchone()
+        assert head is not None
+
+        for name, asked in (
+            ("drop_keys", {"destination": "default", "ids": [head[0]]}),
+            ("has_key", {"event_id": head[0]}),
+        ):
+            plan = plan_of(session, name, asked)
+            assert plan.indexes_of("outbox_keys") == {"outbox_keys_event_idx"}, name
+
+    def test_hold_behind(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+        asked = {"ids": [uuid.uuid4() for _ in range(20)], "keys": [1, 2, 3]}
+
+        plan = plan_of(session, "hold_behind", asked)
+
+        assert plan.indexes_of("outbox_keys") == {"outbox_keys_pkey"}
+        assert "none" not in plan.indexes_of("outbox_events")
+
+    @pytest.mark.parametrize(
+        ("name", "tables"),
+        [
+            ("lock_letters", {"outbox_dlq"}),
+            ("lock_events_of_letters", {"outbox_events", "outbox_dlq"}),
+            ("newest_actions", {"outbox_dlq_actions"}),
+            ("requeue_obstacles", {"outbox_events", "outbox_dlq"}),
+            ("requeue_keys", {"outbox_keys", "outbox_dlq"}),
+            ("requeue_events", {"outbox_dlq"}),
+            ("other_heads", {"outbox_keys", "outbox_dlq"}),
+            ("close_letters", {"outbox_dlq"}),
+            ("restore_letters", {"outbox_dlq"}),
+        ],
+    )
+    def test_what_a_person_does_with_a_letter(
+        self, used: Outbox, session: psycopg.Connection[Any], name: str, tables: set[str]
+    ) -> None:
+        used.execute(LETTERS, [20_000])
+        used.execute(
+            "INSERT INTO outbox_dlq_actions (dlq_id, action, actor, note) "
+            "SELECT id, 'DIED', 'a relay', 'x' FROM outbox_dlq; "
+            "ANALYZE outbox_dlq, outbox_dlq_actions"
+        )
+        (letter,) = session.execute("SELECT id FROM outbox_dlq LIMIT 1").fetchone() or ()
+        asked: dict[str, Any] = {
+            "ids": [letter],
+            "by": "anna",
+            "note": "enough",
+            "action": "RESOLVED",
+            "batch_id": None,
+            "details": None,
+        }
+
+        plan = plan_of(session, name, asked)
+
+        for table in tables:
+            found = plan.indexes_of(table)
+            assert found, table
+            assert "none" not in found, table
 
 
 class TestOrder:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ def until_blocked(outbox: Outbox, pids: list[int]) -> None:
 
 
 class TestPublish:
-    def test_stores_what_it_was_given(self, outbox: Outbox) -> None:
+    def test_defect_3_7_stores_what_it_was_given(self, outbox: Outbox) -> None:
         with transaction.atomic():
             found = publish(
                 "JobCreated",
@@ -68,7 +68,9 @@ class TestPublish:
             *('{"correlation_id": "c-1"}', "once", "default", "PENDING", False),
         )
 
-    def test_an_integer_key_is_kept_and_has_always_the_same_id(self, outbox: Outbox) -> None:
+    def test_defect_3_7_a_key_need_not_be_a_uuid_and_has_always_the_same_id(
+        self, outbox: Outbox
+    ) -> None:
         outbox.publish(7, 1)
         outbox.publish("7", 2)
         outbox.publish("order/8", 3)
@@ -81,7 +83,7 @@ class TestPublish:
             ("order/8", uuid.uuid5(NAMESPACE, "JOB:order/8")),
         ]
 
-    def test_vanishes_with_the_callers_transaction(self, outbox: Outbox) -> None:
+    def test_defect_3_7_vanishes_with_the_callers_transaction(self, outbox: Outbox) -> None:
         with transaction.atomic():
             publish("Counted", "JOB", JOB, {})
             publish_many([draft(1)])
@@ -104,6 +106,15 @@ class TestPublish:
                 publish("Counted", "JOB", JOB, {})
             with django_assert_num_queries(1):
                 publish("Counted", "JOB", JOB, {}, aggregate_locked=True)
+
+    def test_defect_b9_another_aggregate_is_a_matter_of_the_setting(
+        self, outbox: Outbox, settings: Any
+    ) -> None:
+        settings.HODEI_OUTBOX = {"AGGREGATE_TYPES": ["PURCHASE ORDER"]}
+        with transaction.atomic():
+            publish("OrderPlaced", "PURCHASE ORDER", 7, {})
+
+        assert outbox.rows("SELECT aggregate_type FROM outbox_events") == [("PURCHASE ORDER",)]
 
     def test_routes_by_the_event_type(self, outbox: Outbox, settings: Any) -> None:
         console = {"PUBLISHER": "outbox.publishers.console.ConsolePublisher"}
@@ -208,6 +219,20 @@ class TestPublishMany:
             (id_, number) for number, id_ in enumerate(ids)
         ]
 
+    @pytest.mark.parametrize("keys", ["abcd", "dbca", [None, "b", None, "a"]])
+    def test_keeps_the_order_whatever_that_of_the_keys(
+        self, outbox: Outbox, keys: Sequence[str | None]
+    ) -> None:
+        drafts = [draft(number, idempotency_key=key) for number, key in enumerate(keys)]
+        with transaction.atomic():
+            publish("Counted", "JOB", JOB, {"n": 10})
+            ids = publish_many(drafts)
+            publish("Counted", "JOB", JOB, {"n": 11})
+
+        rows = outbox.rows("SELECT id, (payload ->> 'n')::int FROM outbox_events ORDER BY seq")
+        assert [number for _, number in rows] == [10, 0, 1, 2, 3, 11]
+        assert [id_ for id_, _ in rows[1:-1]] == ids
+
     def test_of_nothing_asks_nothing(self, outbox: Outbox) -> None:
         with transaction.atomic():
             assert publish_many([]) == []
@@ -257,7 +282,7 @@ class TestPublishMany:
             publish("Counted", "JOB", JOB, {"n": 1}, idempotency_key="once")
             thread.start()
             until_blocked(outbox, pids)
-        thread.join(10)
+        thread.join(30)
 
         assert len(found) == 1
         assert sorted(outbox.statuses()) == [1, 3]
@@ -379,7 +404,7 @@ class TestOrder:
                     with connection.cursor() as cursor:
                         cursor.execute("SELECT pg_backend_pid()")
                         pids.append(cursor.fetchone()[0])
-                    first_has_published.wait(10)
+                    first_has_published.wait(30)
                     second_is_waiting.set()
                     if how == "one":
                         publish("Counted", "JOB", JOB, {"n": 2})
@@ -396,11 +421,11 @@ class TestOrder:
             else:
                 publish("Counted", "JOB", JOB, {"n": 1})
             first_has_published.set()
-            second_is_waiting.wait(10)
+            second_is_waiting.wait(30)
             until_blocked(outbox, pids)
             # It has stored nothing yet, so its number can only be higher than this one.
             publish("Counted", "JOB", JOB, {"n": 11})
-        thread.join(10)
+        thread.join(30)
 
         numbers = outbox.rows("SELECT (payload ->> 'n')::int FROM outbox_events ORDER BY seq")
         assert numbers == [(1,), (11,), (2,)]
@@ -421,5 +446,5 @@ class TestOrder:
             publish("Counted", "JOB", JOB, {"n": 1})
             thread = threading.Thread(target=other)
             thread.start()
-            assert done.wait(10)
-        thread.join(10)
+            assert done.wait(30)
+        thread.join(30)

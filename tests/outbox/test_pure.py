@@ -23,7 +23,7 @@ from outbox.fingerprint import LONGEST_ERROR, fingerprint, storable
 from outbox.keys import aggregate_of, lane_of
 from outbox.lanes import fair_share
 from outbox.states import BreakerState
-from tests.outbox.test_relay import make
+from tests.outbox.test_relay.kit import make
 
 json_values = st.recursive(
     st.none()
@@ -47,7 +47,10 @@ class TestKeys:
         """It is part of the data of everybody who publishes."""
         assert str(aggregate_of("ORDER", 7).id) == "8e596c2b-77cc-535c-8862-636a0b5fe872"
 
-    @given(st.text(min_size=1, max_size=50) | st.integers())
+    @given(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=50)
+        | st.integers()
+    )
     def test_one_key_is_one_aggregate_of_each_type(self, key: str | int) -> None:
         job, order = aggregate_of("JOB", key), aggregate_of("ORDER", key)
 
@@ -156,6 +159,12 @@ class TestSettings:
             ({"AGGREGATE_TYPES": "JOB"}, "is 'JOB'; it is a list"),
             ({"MAX_PAYLOAD_BYTES": 0}, "is 0; it is 1 to 16777216"),
             ({"MAX_PAYLOAD_BYTES": True}, "is True"),
+            ({"SOURCE": "my shop"}, "is 'my shop'; it is a URI reference without a query, like"),
+            ({"SOURCE": "/shop%2"}, "is '/shop%2'; it is a URI reference"),
+            ({"SOURCE": "/läden"}, "is '/läden'; it is a URI reference"),
+            ({"NAMESPACE": ""}, r"is ''; it is letters, digits, '_', '-' and dots between them"),
+            ({"NAMESPACE": "example..shop"}, "is 'example..shop'; it is letters"),
+            ({"NAMESPACE": "a\n"}, r"is 'a\\n'; it is letters"),
         ],
     )
     def test_what_is_wrong_is_told(self, given_: Any, told: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from hodei.sessions import connect
 from hodei.sql import statement
 from outbox.conf import Retention, read
 from outbox.services import dead_letters
-from outbox.services.retention import PRUNE, Pruned, PruneRunning, prune
-from tests.databases import alias_of
+from outbox.services.retention import PRUNE, PruneBusy, Pruned, prune
+from tests.databases import HERE, alias_of
 from tests.outbox.conftest import Outbox
 from tests.outbox.dead import JOB, OTHER, die, refusing, together
 from tests.pooler import pgbouncer
@@ -207,11 +208,32 @@ class TestOneAtATime:
         with connect("default", "another") as other:
             other.execute("SELECT pg_advisory_lock(%s, 0)", [PRUNE])
 
-            with pytest.raises(PruneRunning, match="Another outbox_prune is at work"):
+            with pytest.raises(PruneBusy, match="Another outbox_prune is at work"):
                 prune(PUBLISHED)
 
             assert prune(PUBLISHED, dry_run=True).events == 1
+            other.execute("SELECT pg_advisory_unlock(%s, 0)", [PRUNE])
         assert prune(PUBLISHED).events == 1
+
+    def test_one_that_has_ended_holds_nobody_up(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Although the server has not yet ended its session."""
+        sessions: list[Any] = []
+
+        def kept(session: Any) -> Any:
+            sessions.append(session)
+            return nullcontext(session)
+
+        monkeypatch.setattr("outbox.services.retention.closing", kept)
+        history(outbox, 3, days=8)
+        try:
+            assert prune(PUBLISHED).events == 3
+            assert prune(PUBLISHED).events == 0
+            assert len(sessions) == 2
+        finally:
+            for session in sessions:
+                session.close()
 
     def test_one_that_was_killed_leaves_no_lock(self, outbox: Outbox) -> None:
         history(outbox, 20, days=8)
@@ -241,10 +263,11 @@ class TestOneAtATime:
         with pgbouncer(database, "transaction", tmp_path) as through, alias_of(through) as alias:
             assert prune(PUBLISHED, batch=5, using=alias).events == 20
 
-            assert outbox.value("SELECT count(*) FROM pg_locks WHERE classid = %s", [PRUNE]) == 0
+            held = f"SELECT count(*) FROM pg_locks WHERE {HERE} AND classid = %s"
+            assert outbox.value(held, [PRUNE]) == 0
             with connect("default", "another") as other:
                 other.execute("SELECT pg_advisory_lock(%s, 0)", [PRUNE])
-                with pytest.raises(PruneRunning):
+                with pytest.raises(PruneBusy):
                     prune(PUBLISHED, using=alias)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection, transaction
+from django.test import TestCase
 
 from outbox.outcomes import permanent, rejected
 from outbox.services.publish import publish
@@ -60,3 +61,23 @@ class TestRunRelay:
             assert cursor.fetchall() == [("BACKOFF",), ("PARKED",)]
             cursor.execute("SELECT count(*) FROM outbox_events WHERE held")
             assert cursor.fetchone() == (3,)
+
+
+class OrderTests(TestCase):
+    """As somebody writes them who uses Django's own runner: both tests find the outbox empty, and
+    what setUpTestData has published."""
+
+    @classmethod
+    def setUpTestData(cls) -> None:
+        orders(1)
+
+    def test_is_announced_and_delivered(self) -> None:
+        orders(7)
+        assert_published("JobCreated", aggregate_id=7, payload={"n": 7})
+        self.assertEqual([event.payload["n"] for event in run_relay()], [1, 7])  # noqa: PT009
+
+    def test_waits_for_its_retry(self) -> None:
+        run_relay(Recorder(lambda event: rejected("busy", "later")))
+        assert_published("JobCreated", times=1)
+        with self.assertNumQueries(7):
+            assert run_relay() == []

@@ -38,6 +38,14 @@ WRONG: list[tuple[type[Saga], int, str]] = [
     (saga(A, limit=0), 1, "limit is 0"),
     (saga(A, deadline=timedelta(0)), 1, "deadline is"),
     (saga(A, deadline=300), 1, "deadline is 300"),
+    (saga(A, deadline=timedelta.max), 1, "deadline is datetime.timedelta"),
+    (saga(A, limit=2**31), 1, "limit is 2147483648"),
+    (saga(A, kind="x\ud800"), 1, "kind is"),
+    (saga(Step("x\udfff", act)), 3, "a step is named"),
+    (saga(Step("a", act, timeout=timedelta.max)), 8, "timeout of a is"),
+    (saga(Step("a", act, retry=Retry(base=None))), 8, "has the pauses None"),  # type: ignore[arg-type]
+    (saga(Step("a", act, retry=Retry(cap="9"))), 8, "to '9' s"),  # type: ignore[arg-type]
+    (saga(Step("a", act, retry=Retry(base=float("nan")))), 8, "has the pauses nan"),
     (saga(), 2, "steps is []"),
     (saga(A, act), 2, "which is no Step"),
     (saga(A, steps="ab"), 2, "steps is 'ab'"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 import uuid
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from sagas.models import SagaAuditEvent
 from sagas.services.start import start
 from sagas.states import SagaOutcome, StepState
 from sagas.testing import run_sagas, seen
+from tests.commands import Ran
 from tests.sagas.conftest import Sagas
 from tests.sagas.world import local, remote, undo_local, undo_remote
 
@@ -54,27 +55,6 @@ def shown() -> Iterator[None]:
     registry.register(Shown)
     yield
     registry.unregister(Shown)
-
-
-class Ran:
-    """A command that has ended."""
-
-    def __init__(self, *words: str, code: int = 0) -> None:
-        out, err = io.StringIO(), io.StringIO()
-        self.code = 0
-        try:
-            call_command(*words, stdout=out, stderr=err)
-        except CommandError as error:
-            self.code = error.returncode
-            err.write(str(error))
-        except SystemExit as ended:
-            self.code = int(ended.code or 0)
-        self.out, self.err = out.getvalue(), err.getvalue()
-        assert self.code == code, self.out + self.err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 def waiting() -> uuid.UUID:
@@ -137,6 +117,7 @@ class TestList:
             ({"saga_type": "NO_SUCH"}, "a runner with NO_SUCH version 1"),
             ({"steps_hash": "x"}, "a runner with the steps that SHOWN version 1 had when"),
             ({"lease_owner": "me"}, "its runner me"),
+            ({"lease_owner": "me", "definition_version": 9}, "its runner me"),
             ({"pause_requested_at": timezone.now()}, "somebody to resume it"),
             ({"due_at": timezone.now()}, "a runner"),
             ({"incident": "do something"}, "a person: do something"),
@@ -151,6 +132,31 @@ class TestList:
         (row,) = Ran("sagas_list", "--format", "json").json["sagas"]
 
         assert row["waits_for"].startswith(words)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({}, "a runner"),
+            ({"definition_version": 9}, "a runner with SHOWN version 9"),
+            ({"pause_requested_at": timezone.now()}, None),
+            ({"lease_owner": "me"}, None),
+        ],
+    )
+    def test_what_no_runner_takes_says_since_when(
+        self, change: dict[str, Any], words: str | None
+    ) -> None:
+        saga = waiting()
+        if "lease_owner" in change:
+            change = {**change, "lease_until": timezone.now() + timedelta(minutes=1)}
+        due = timezone.now() - timedelta(minutes=2)
+        SagaModel.objects.filter(pk=saga).update(due_at=due, **change)
+
+        (row,) = Ran("sagas_list", "--format", "json").json["sagas"]
+
+        since = f"; since {due.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        assert row["waits_for"].endswith(since) is (words is not None)
+        if words is not None:
+            assert row["waits_for"] == words + since
 
     @pytest.mark.parametrize(
         "words", [("--limit", "0"), ("--limit", "x"), ("--state", "NOWHERE"), ("--database", "no")]
@@ -169,22 +175,23 @@ class TestShow:
 
         assert "hush" not in ran.out
         for line in (
-            f"saga            {saga}",
-            "kind            SHOWN version 1",
-            "state           IN_PROGRESS",
-            "key             order 7",
-            "actor           ada",
+            f"saga                {saga}",
+            "kind                SHOWN version 1",
+            "state               IN_PROGRESS",
+            "key                 order 7",
+            "actor               ada",
         ):
             assert line in ran.out
         assert "first   COMPLETED" in ran.out
-        assert "STEP_WAITS" in ran.out
+        assert re.search(r"^20\d\d-\d\d-\d\d [0-9:.]{12}  STEP_WAITS ", ran.out, re.MULTILINE)
+        assert re.search(r"^started at +20\d\d-\d\d-\d\d [0-9:]{8} UTC$", ran.out, re.MULTILINE)
 
     def test_as_json(self) -> None:
         saga = waiting()
         found = Ran("sagas_show", str(saga), "--format", "json").json
 
         assert "hush" not in json.dumps(found)
-        assert found["format_version"] == 1
+        assert (found["format_version"], found["database"]) == (1, "default")
         assert [step["state"] for step in found["steps"]] == ["COMPLETED", "PENDING", "PENDING"]
         assert found["steps"][1]["waits"] == 1
         assert [one["step"] for one in found["attempts"]] == ["first", "second"]
@@ -295,8 +302,8 @@ class TestRunner:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (("--concurrency", "0"), "give 1 to 1000"),
-            (("--poll", "0"), "give 0.05 to 3600"),
+            (("--concurrency", "0"), "give 1 to 1,000"),
+            (("--poll", "0"), "give 0.05 to 3,600"),
             (("--kinds", "A,"), "no list of kinds"),
             (("--kinds", "NO_SUCH"), "registered are"),
             (("--database", "no"), "no"),
@@ -321,7 +328,15 @@ class TestPrune:
         saga = start("SHOWN")
         sagas.drain()
         assert Ran("sagas_prune").out.split() == ["sagas", "0", "audit", "events", "0"]
-        sagas.execute("UPDATE sagas SET completed_at = now() - interval '31 days'")
+        sagas.execute(
+            "UPDATE sagas SET started_at = now() - interval '32 days', "
+            "completed_at = now() - interval '31 days'"
+        )
+
+        looked = Ran("sagas_prune", "--dry-run")
+        assert looked.out.splitlines()[0].split() == ["sagas", "1"]
+        assert looked.err == "Nothing was deleted.\n"
+        assert sagas.value("SELECT count(*) FROM sagas WHERE id = %s", [saga]) == 1
 
         ran = Ran("sagas_prune")
 

@@ -17,8 +17,8 @@ from sagas import settle, stepping
 from sagas.calls import Half
 from sagas.definition import NOT_DONE, UNSURE, Done, Retry, Saga, Step
 from sagas.held import Held
-from sagas.plan import Act, Ask, Doubt, End, GiveUp, Rest, Stay, TurnBack, Undo, plan
-from sagas.records import SagaRow, StepRow
+from sagas.plan import Act, Ask, Doubt, End, GiveUp, Park, Rest, Stay, TurnBack, Undo, plan
+from sagas.records import LARGEST_INPUT, SagaRow, StepRow, kept_input
 from sagas.settle import Delayed, Did, Doubted, Refused
 from sagas.states import (
     SAGA_TRANSITIONS,
@@ -157,6 +157,55 @@ FORWARD = [
 ]
 
 
+BACK = "5 runners in a row were gone before it was undone: that may be what kills them."
+
+
+def gone(names: str) -> Rest:
+    return Rest(
+        None,
+        f"5 runners in a row were gone before {names} came back: it may be what kills them. Find "
+        "out why, then retry or skip it, or compensate.",
+    )
+
+
+LOST = [
+    # What may kill runners is not called any more, and a person is asked.
+    ("done - - - -", 4, {}, Act((1, 2))),
+    ("- - - - -", 5, {}, gone("a")),
+    ("done - - - -", 5, {}, gone("b or c")),
+    ("done done unk - -", 5, {}, gone("c")),
+    ("done done done done -", 5, {}, gone("e")),
+    # What needs no call goes on; so do those who ask for something, and time.
+    ("done run - - -", 5, {}, Doubt((1,), planning.CRASHED)),
+    ("done - - - -", 5, {"cancel_requested_at": NOW}, TurnBack(planning.CANCELLED)),
+    ("done - - - -", 5, {"deadline_at": BEFORE}, TurnBack(planning.DEADLINE)),
+    ("done - - - -", 5, {"deadline_at": SOON}, replace(gone("b or c"), until=SOON)),
+    ("done done done done done", 5, {}, End(SagaOutcome.COMPLETED)),
+]
+
+
+@pytest.mark.parametrize(("words", "lost", "values", "move"), LOST)
+def test_forward_when_runners_were_gone(
+    words: str, lost: int, values: dict[str, Any], move: Any
+) -> None:
+    assert plan(WHOLE, saga(lost=lost, **values), rows(words), NOW) == move
+
+
+@pytest.mark.parametrize(
+    ("words", "lost", "move"),
+    [
+        ("done done gone fail -", 4, Undo(1)),
+        ("done done gone fail -", 5, Park(1, BACK)),
+        ("done undo gone fail -", 5, Park(1, BACK)),
+        ("done undo:soon gone fail -", 5, Rest(SOON)),
+        ("done fail unk - -", 5, Park(2, BACK)),
+        ("gone park gone fail -", 5, End(SagaOutcome.COMPENSATION_FAILED)),
+    ],
+)
+def test_backward_when_runners_were_gone(words: str, lost: int, move: Any) -> None:
+    assert plan(WHOLE, saga(SagaState.COMPENSATING, lost=lost), rows(words), NOW) == move
+
+
 @pytest.mark.parametrize(("words", "values", "move"), FORWARD)
 def test_forward(words: str, values: dict[str, Any], move: Any) -> None:
     assert plan(WHOLE, saga(**values), rows(words), NOW) == move
@@ -251,7 +300,7 @@ def test_stages_are_steps_in_a_row_with_one_group() -> None:
         Step("e", nothing, group="y"),
     )
 
-    assert planning.stages(some) == [(0, 1), (2,), (3,), (4,)]
+    assert planning.stages(some) == ((0, 1), (2,), (3,), (4,))
 
 
 # --- against a world that does anything ---------------------------------------------------------
@@ -266,6 +315,33 @@ class Clock:
     def now(self) -> datetime:
         self.at += timedelta(microseconds=1)
         return self.at
+
+
+class TestKeptInput:
+    """What is stored of what a step got."""
+
+    def test_it_is_the_input_and_what_others_returned(self) -> None:
+        steps = [replace(row, output=row.name * 2) for row in rows("done skip - - -")]
+
+        assert kept_input(saga(), steps) == {"input": {}, "outputs": {"a": "aa", "b": "bb"}}
+
+    def test_of_much_the_newest_outputs_are_kept(self) -> None:
+        steps = rows("done done done done -")
+        outputs = ["old", "x" * 10_000, "y" * 7_000, "new"]
+        steps = [
+            replace(row, output=output) for row, output in zip(steps, [*outputs, None], strict=True)
+        ]
+
+        assert kept_input(saga(), steps) == {
+            "input": {},
+            "outputs": {"c": "y" * 7_000, "d": "new"},
+            "left_out": ["b", "a"],
+        }
+
+    def test_an_input_that_is_too_large_is_with_the_saga_alone(self) -> None:
+        large = replace(saga(), input={"x": "x" * LARGEST_INPUT})
+
+        assert kept_input(large, rows("done - - - -")) == {"outputs": {}, "left_out": ["a"]}
 
 
 class Watched(Held):
@@ -371,6 +447,7 @@ def test_whatever_happens_it_ends_in_an_end_that_tells_the_truth(
                 outcome = Done("out") if flight.half is Half.VERIFY else Did("out")
             if outcome == "crash":
                 held.in_flight.clear()
+                held.saga = replace(held.saga, lost=held.saga.lost + 1)
                 break
             assert stepping.end(flight, outcome, clock, rng)
     assert held.saga.outcome is not None, "it never ends"
@@ -380,6 +457,9 @@ def test_whatever_happens_it_ends_in_an_end_that_tells_the_truth(
 
 def decide(held: Held) -> None:
     """What a person does about an incident of a saga that goes forward."""
+    if held.saga.lost >= planning.MOST_LOST:
+        held.saga = replace(held.saga, incident=None, lost=0)
+        return
     for row in held.steps:
         if row.state in {StepState.UNKNOWN, StepState.FAILED} or (
             row.state is StepState.PENDING and row.deadline_at is not None

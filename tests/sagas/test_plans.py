@@ -14,6 +14,7 @@ from hodei.sql import statement
 from sagas import registry
 from sagas.definition import Saga, Step, StepContext, steps_hash
 from sagas.leases import NO_LIMIT, Leases
+from sagas.services.retention import prune
 from tests.sagas.conftest import Sagas
 
 HISTORY, LIVE = 20_000, 5_000
@@ -101,6 +102,7 @@ CLAIM: dict[str, Any] = {
     "hashes": [steps_hash(Plain)],
     "rooms": [NO_LIMIT],
     "number": 100,
+    "suspects": 1,
     "owner": "me",
     "seconds": 30.0,
 }
@@ -111,7 +113,8 @@ def test_each_statement_finds_its_rows_by_an_index(used: Sagas, session: Any) ->
     for name, parameters in statements.items():
         found = indexes(explain(session, name, parameters), "sagas")
         assert "sagas_live_idx" in found, name
-        assert found <= {"sagas_live_idx", "sagas_pkey"}, name
+        assert found <= {"sagas_live_idx", "sagas_suspect_idx", "sagas_pkey"}, name
+        assert ("sagas_suspect_idx" in found) is (name == "claim")
 
     plan = explain(session, "live_by_key", {"kind": "PLAIN", "key": "a"})
     assert indexes(plan, "sagas") == {"sagas_one_live_per_key"}
@@ -132,6 +135,67 @@ def test_each_statement_finds_its_rows_by_an_index(used: Sagas, session: Any) ->
     plan = explain(session, "record", {**empty, "owner": "me", "seconds": 30.0})
     assert indexes(plan, "sagas") == {"sagas_pkey"}
     assert indexes(plan, "saga_steps") == {"saga_steps_pkey"}
+
+
+def test_what_is_done_now_and_then_finds_its_rows_by_an_index(used: Sagas, session: Any) -> None:
+    held = Leases("me", [Plain]).claim(session, 100)
+    ids: dict[str, Any] = {
+        "ids": [one.saga.id for one in held],
+        "epochs": [one.saga.epoch for one in held],
+    }
+    plan = explain(session, "reload", {**ids, "owner": "me", "seconds": 30.0})
+    assert indexes(plan, "sagas") == {"sagas_pkey"}
+    assert indexes(explain(session, "lock", {"id": ids["ids"][0]}), "sagas") == {"sagas_pkey"}
+    # Among those that live, however many have ended.
+    live = {"sagas_live_idx", "sagas_one_live_per_key", "idx_sagas_type_state", "idx_sagas_state"}
+    for name, parameters in (
+        ("room", {"kind": "PLAIN"}),
+        ("release_others", {"owner": "me", "ids": ids["ids"]}),
+    ):
+        found = {
+            node["Index Name"]
+            for node in nodes(explain(session, name, parameters))
+            if "Index Name" in node
+        }
+        assert found, name
+        assert found <= live, name
+
+
+def test_retention_goes_on_where_its_last_batch_ended(used: Sagas, session: Any) -> None:
+    used.execute(
+        "UPDATE sagas SET started_at = now() - id_.n * interval '1 minute' - interval '31 days', "
+        "completed_at = CASE WHEN outcome IS NULL THEN NULL ELSE now() - interval '31 days' END "
+        "FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM sagas) AS id_ "
+        "WHERE id_.id = sagas.id"
+    )
+    used.execute(
+        "INSERT INTO saga_audit_events (id, saga_id, event_type, occurred_at) "
+        "SELECT gen_random_uuid(), CASE WHEN n % 2 = 0 THEN gen_random_uuid() ELSE id END, 'X', "
+        "now() - n * interval '1 minute' - interval '91 days' "
+        "FROM (SELECT id, row_number() OVER () AS n FROM sagas LIMIT 20000) AS s"
+    )
+    used.execute("ANALYZE sagas, saga_audit_events")
+    asked = {"since": "2020-01-01", "batch": 100, "age": "30 days"}
+
+    plan = explain(session, "prune_sagas", {**asked, "states": ["COMPLETED", "CANCELLED"]})
+    assert indexes(plan, "sagas") == {"idx_sagas_started_at"}
+    plan = explain(session, "prune_audit", asked)
+    assert indexes(plan, "saga_audit_events") == {"idx_saga_audit_occurred_at"}
+    assert indexes(plan, "sagas") == {"sagas_pkey"}
+
+    before = used.value("SELECT count(*) FROM sagas WHERE outcome IS NULL")
+    deleted = {one.what: one.rows for one in prune(batch=1_000)}
+    assert deleted["sagas"] == HISTORY + HISTORY // 10
+    assert used.value("SELECT count(*) FROM sagas") == before
+    orphans = "SELECT count(*) FROM saga_audit_events WHERE saga_id NOT IN (SELECT id FROM sagas)"
+    assert used.value(orphans) == 0
+    assert deleted["audit events"] >= 10_000
+
+
+def test_many_of_the_same_moment_are_pruned(used: Sagas) -> None:
+    used.execute("UPDATE sagas SET started_at = 'epoch', completed_at = 'epoch'")
+
+    assert next(prune(batch=700)).rows == HISTORY + HISTORY // 10
 
 
 @pytest.mark.slow

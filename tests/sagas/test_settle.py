@@ -12,7 +12,7 @@ import pytest
 
 from sagas import settle
 from sagas.definition import NOT_DONE, UNSURE, Retry, Step
-from sagas.records import SagaRow, StepRow
+from sagas.records import SagaRow, StepRow, changed
 from sagas.settle import At, Delayed, Did, Doubted, Outcome, Refused
 from sagas.states import SagaState, StepState
 
@@ -127,3 +127,13 @@ def test_what_was_verified_as_not_done_is_tried_again_while_the_saga_goes_forwar
     assert failed.state is StepState.FAILED
     assert (unsure.state, unsure.verifications) == (StepState.UNKNOWN, 1)
     assert unsure.due_at is not None
+
+
+def test_a_changed_row_has_the_rest_of_the_one_before_and_no_field_that_is_not_there() -> None:
+    row = replace(NEW, output=[1], input={"input": {}}, started_at=NOW)
+
+    assert changed(row, waits=2, output=None) == replace(row, waits=2, output=None)
+    assert changed(row, waits=2).input == {"input": {}}
+    assert row.waits == 0
+    with pytest.raises(AttributeError):
+        changed(row, wait=2)

@@ -19,7 +19,7 @@ from sagas.models import Saga as SagaModel
 from sagas.models import SagaLock, SagaStep
 from sagas.registry import SagaNotRegistered
 from sagas.services import actions, locks
-from sagas.services.start import start
+from sagas.services.start import start, start_many
 from sagas.states import SagaOutcome
 from sagas.testing import run_saga, run_sagas, seen
 from tests.sagas.conftest import Sagas
@@ -88,13 +88,75 @@ class TestStored:
         assert start("SMALL") != start("SMALL")
 
 
+@pytest.mark.django_db
+class TestMany:
+    def test_each_input_has_a_saga_in_its_order(self) -> None:
+        ids = start_many("SMALL", ({"order": n} for n in range(3)), actor="ada")
+
+        assert [SagaModel.objects.get(pk=saga).metadata for saga in ids] == [
+            {"order": 0},
+            {"order": 1},
+            {"order": 2},
+        ]
+        assert SagaStep.objects.count() == 6
+        run_sagas()
+        assert [seen(saga).outcome for saga in ids] == [SagaOutcome.COMPLETED] * 3
+        assert {len(seen(saga).steps) for saga in ids} == {2}
+
+    def test_texts_that_mean_something_in_an_array_are_texts(self) -> None:
+        odd = ["NULL", "null", '"', "\\", '\\"', "{", "}", ",", " a ", "a\nb", "'", "%s", "ä"]
+
+        class Odd(Saga):
+            kind = "ODD_NAMES"
+            steps = [Step(f"{text} of {place}", nothing) for place, text in enumerate(odd)]
+
+        registry.register(Odd)
+        try:
+            ids = start_many("ODD_NAMES", [{text: text} for text in odd], keys=odd)
+        finally:
+            registry.unregister(Odd)
+
+        rows = [SagaModel.objects.get(pk=saga) for saga in ids]
+        assert [(row.metadata, row.business_key) for row in rows] == [
+            ({text: text}, text) for text in odd
+        ]
+        names = SagaStep.objects.filter(saga_id=ids[0]).order_by("step_order")
+        assert [step.step_name for step in names] == [step.name for step in Odd.steps]
+
+    def test_a_key_that_is_known_is_its_saga(self) -> None:
+        known = start("SMALL", key="a")
+
+        ids = start_many("SMALL", [{}, {}, {}, None], keys=["a", "b", "b", None])
+
+        assert ids[0] == known
+        assert ids[1] == ids[2]
+        assert SagaModel.objects.count() == 3
+
+    def test_many_are_few_statements(self) -> None:
+        with CaptureQueriesContext(connection) as captured:
+            ids = start_many("SMALL", [None] * 501)
+
+        assert len(set(ids)) == 501
+        assert len([one for one in captured if "sagas_start" in one["sql"]]) == 2
+
+    def test_one_that_cannot_be_is_named_and_none_is_stored(self) -> None:
+        inputs: Any = [{}] * 600 + ["text"]
+        with pytest.raises(SagaInvalid, match="Saga 600 of this call: input is 'text'"):
+            start_many("SMALL", inputs)
+        with pytest.raises(SagaInvalid, match="Saga 0 of this call: key is 7"):
+            start_many("SMALL", [{}], keys=[7])  # type: ignore[list-item]
+        with pytest.raises(ValueError, match="argument 2 is shorter"):
+            start_many("SMALL", [{}, {}], keys=["a"])
+        assert not SagaModel.objects.exists()
+
+
 def test_two_transactions_that_start_one_key_get_one_saga(sagas: Sagas) -> None:
     started: list[uuid.UUID] = []
     barrier = threading.Barrier(2)
 
     def work() -> None:
         try:
-            barrier.wait(10)
+            barrier.wait(30)
             with transaction.atomic():
                 started.append(start("SMALL", key="a"))
         finally:
@@ -182,7 +244,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"key": ""}, "key is ''"),
     ({"key": "x" * 256}, "1 to 255"),
     ({"key": 7}, "key is 7"),
-    ({"key": "a\0"}, "key is"),
+    ({"key": "a\0"}, "key holds a NUL character"),
     ({"key": "\ud800"}, "surrogate"),
     ({"correlation_id": ""}, "correlation_id is ''"),
     ({"actor": b"x"}, "actor is b'x'"),

@@ -7,6 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.test import TestCase
 
 from sagas import registry
 from sagas.definition import NOT_DONE, Done, Later, Retry, Saga, Step, StepContext, Unknown, Verdict
@@ -111,6 +113,29 @@ def test_time_passes_only_where_it_is_told_to() -> None:
     assert calls == [1, 1, 1], "one attempt"
 
 
+@pytest.mark.parametrize("seconds", [-1, 0, 0.05])
+def test_a_wait_that_is_too_short_is_as_short_as_can_be(seconds: float) -> None:
+    calls: list[int] = []
+
+    def wait(context: StepContext) -> None:
+        calls.append(context.attempt)
+        if len(calls) == 1:
+            raise Later(seconds)
+
+    class Odd(Saga):
+        kind = "ODD_WAIT"
+        steps = (Step("wait", wait, fine), Step("here", fine, local=True))
+
+    registry.register(Odd)
+    try:
+        ended = run_saga("ODD_WAIT")
+    finally:
+        registry.unregister(Odd)
+
+    assert ended.outcome is SagaOutcome.COMPLETED
+    assert calls == [1, 1]
+
+
 def test_a_deadline_passes() -> None:
     def wait(_context: StepContext) -> None:
         raise Later(60)
@@ -162,3 +187,61 @@ def test_the_test_of_the_documentation_has_ten_lines() -> None:
     assert "crash_everywhere" in test
     assert test.index("    $ python manage.py test") > 0
     assert len([line for line in test.split("    $ ")[0].splitlines() if line.strip()]) <= 10
+
+
+def write_down(context: StepContext) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO django_session VALUES (%s, 'x', now())", [context.key])
+
+
+def break_it(_context: StepContext) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+class Written(Saga):
+    kind = "WRITTEN"
+    steps = (
+        Step("write", write_down, fine, local=True),
+        Step("charge", charge, refund, verify=find_charge),
+        Step("ship", fine, pivot=True, retry=Retry(attempts=3, unknown=True)),
+    )
+
+
+class Broken(Written):
+    kind = "BROKEN"
+    steps = (*Written.steps[:2], Step("break", break_it, fine, local=True))
+
+
+class OrderTests(TestCase):
+    """As somebody writes them who uses Django's own runner; local steps use its connection, even
+    one whose statement fails."""
+
+    def setUp(self) -> None:
+        there.clear()
+        for one in (Written, Broken):
+            registry.register(one)
+            self.addCleanup(registry.unregister, one)
+
+    def written(self) -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM django_session")
+            return int(cursor.fetchone()[0])
+
+    def test_it_is_shipped(self) -> None:
+        assert run_saga("WRITTEN").outcome == "COMPLETED"
+        assert self.written() == 1
+
+    def test_nothing_is_left_wherever_it_crashes(self) -> None:
+        for ended in crash_everywhere("WRITTEN", failing="ship", prepare=there.clear):
+            assert ended.outcome == "COMPENSATED", ended.crashed_at
+        assert self.written() == 0
+
+    def test_a_statement_that_fails_turns_it_back_and_the_test_goes_on(self) -> None:
+        ended = run_saga("BROKEN")
+        assert ended.outcome == "COMPENSATED"
+        assert "division by zero" in (ended.error or "")
+        assert self.written() == 1
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            assert cursor.fetchone() == ("0",)

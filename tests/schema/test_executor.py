@@ -176,9 +176,9 @@ class TestRecording:
         with exchanged(MigrationExecutor):
             thread = threading.Thread(target=second)
             thread.start()
-            inside.wait(10)
+            assert inside.wait(30)
             assert not entered.is_set()
-        thread.join(10)
+        thread.join(30)
 
         assert entered.is_set()
 

@@ -27,7 +27,7 @@ from django.test import Client
 import hodei.urls  # noqa: F401
 from hodei.schema import health
 from hodei.schema.health import HealthMonitor
-from tests.databases import new_database
+from tests.databases import HERE, new_database
 from tests.processes import ROOT, environment, eventually
 from tests.processes import manage as project
 from tests.schema.proxy import Proxy
@@ -299,8 +299,8 @@ class TestMonitor:
 def waits_for_a_lock(alias: str) -> bool:
     with connections[alias].cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_locks "
-            "WHERE relation = to_regclass('django_migrations') AND NOT granted"
+            f"SELECT count(*) FROM pg_locks WHERE {HERE} "
+            "AND relation = to_regclass('django_migrations') AND NOT granted"
         )
         return bool(cursor.fetchone()[0])
 

@@ -16,7 +16,7 @@ from hodei.schema.plan.locks import LockMode
 from hodei.schema.plan.relations import Relations
 from hodei.schema.plan.statements import analyse
 from hodei.schema.plan.types import Change, change, loses
-from tests.databases import alias_of, new_database
+from tests.databases import HERE, alias_of, new_database
 from tests.processes import eventually
 
 ALIAS = "locked"
@@ -331,8 +331,8 @@ def test_the_locks_of_what_refuses_a_transaction(
     def held() -> set[LockMode]:
         with connections[ALIAS].cursor() as cursor:
             cursor.execute(
-                "SELECT mode FROM pg_locks WHERE relation = 'part'::regclass AND granted "
-                "AND pid NOT IN (%s, pg_backend_pid())",
+                f"SELECT mode FROM pg_locks WHERE {HERE} AND relation = 'part'::regclass "
+                "AND granted AND pid NOT IN (%s, pg_backend_pid())",
                 [writing],
             )
             return {LockMode.of(word) for (word,) in cursor.fetchall()}
@@ -354,7 +354,9 @@ def test_the_locks_of_what_refuses_a_transaction(
         found = held()
         with connections[ALIAS].cursor() as cursor:
             cursor.execute(
-                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query = %s", [statement]
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND query = %s",
+                [statement],
             )
         thread.join(30)
     finally:

@@ -18,6 +18,7 @@ from django.db import connections
 
 from hodei.schema.history import read_runs
 from hodei.schema.service import MigrationService
+from tests.databases import HERE
 from tests.pooler import pgbouncer
 from tests.processes import ROOT, eventually
 
@@ -130,10 +131,7 @@ def tables(alias: str) -> list[Any]:
 
 def check_nothing_is_left(direct: psycopg.Connection[Any], through: dict[str, Any]) -> None:
     """No lock, and nobody's limits in whichever of the pool's sessions one gets."""
-    advisory = (
-        "SELECT FROM pg_locks WHERE locktype = 'advisory' AND database = "
-        "(SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
+    advisory = f"SELECT FROM pg_locks WHERE locktype = 'advisory' AND {HERE}"
     assert eventually(lambda: direct.execute(advisory).fetchall() == [])
     asked = ", ".join(f"current_setting('{name}')" for name in LIMITS)
     usual = direct.execute(f"SELECT {asked}").fetchone()
@@ -154,7 +152,10 @@ def test_one_after_another_and_nothing_is_left(
     with session(connections[depot].settings_dict) as direct:
         direct.execute(f"SELECT pg_advisory_lock({GATE})")
         first = start(*words, DEPOT_SQL=HELD_UP)
-        held_up = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
+        held_up = (
+            f"SELECT FROM pg_locks WHERE locktype = 'advisory' AND {HERE} AND objid = {GATE} "
+            "AND NOT granted"
+        )
         assert eventually(lambda: direct.execute(held_up).fetchall() != []), first.said
         second, third = start(*words), start("migrate", "-v0")
         for waiting in (second, third):

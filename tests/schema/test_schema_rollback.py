@@ -213,7 +213,7 @@ class TestMisuse:
         (["vineyard"], "Name the migration of vineyard to go back to, or zero"),
         (["vineyard", "zero", "--steps", "1"], "give one of them"),
         (["--to-release", "v1", "--steps", "1"], "give one of them"),
-        (["--steps", "none"], "'none' is no number of steps, 1 or more"),
+        (["--steps", "none"], "'none' is no number of steps; give 1 or more."),
         (["vineyrd", "zero"], "Did you mean vineyard?"),
         (["--to-release", "v1"], "no run in the history has a label"),
     )

@@ -18,7 +18,7 @@ from tests.pooler import pgbouncer
 from tests.schema.conftest import run_forks
 from tests.schema.forks import KILLED
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.every_server, pytest.mark.no_cover]
 
 #: Two branches, a squash, deferred SQL and an index built CONCURRENTLY.
 APPS = ("orchard", "quarry", "ledger", "harbour")

@@ -17,7 +17,7 @@ from tests.databases import new_database
 from tests.processes import ROOT
 from tests.schema.conftest import APPS
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.no_cover]
 
 Session = Callable[..., list[dict[str, Any]]]
 
@@ -70,6 +70,7 @@ def execute(database: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:
         return cursor.fetchall() if cursor.description else []
 
 
+@pytest.mark.every_server
 class TestAWholeProject:
     """A user model of its own, contrib apps, apps of others, and awkward migrations."""
 

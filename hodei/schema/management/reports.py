@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.core.management.color import no_style
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
-from hodei.schema.connection import words_of
+from hodei.schema.connection import require_postgresql, words_of
 from hodei.schema.errors import SchemaError
 from hodei.schema.suggestions import not_found
+from hodei.values import shown, unstorable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.core.management.base import CommandParser
     from django.core.management.color import Style
 
@@ -22,12 +26,15 @@ FINE = 0
 FOUND = 1
 MISUSE = 2
 UNVERIFIED = 3
+#: As a shell has it of a program that SIGINT ended, or SIGPIPE.
+INTERRUPTED, NOBODY_READS = 130, 141
 
 
 class DatabaseCommand(BaseCommand):
     """Acts on one database: what it was asked for on stdout, everything else on stderr.
 
-    Exit codes: 0 fine, 1 found something or refused, 2 misuse or configuration, 3 could not verify.
+    Exit codes: 0 fine, 1 found something or refused, 2 misuse or configuration, 3 could not verify,
+    130 ended by Ctrl-C, 141 nobody reads what it prints any more (``| head``).
     An error is one line, never a traceback, unless ``--traceback`` is given.
     """
 
@@ -58,19 +65,37 @@ class DatabaseCommand(BaseCommand):
             raise CommandError(
                 not_found("database", database, list(connections.settings)), returncode=MISUSE
             )
+        _check_texts(options)
         try:
+            require_postgresql(database)
             code = self.report(**options)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # What is still in the buffer would fail once more when the process ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(NOBODY_READS)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
         except SchemaError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         except Error as error:
             raise CommandError(words_of(error, database), returncode=UNVERIFIED) from error
         if code:
-            self.stdout.flush()
             sys.exit(code)
 
     def colours(self, **options: Any) -> Style:
         """The command's colours where they are wanted: on a terminal, or by ``--force-color``."""
         return self.style if self.stdout.isatty() or options.get("force_color") else no_style()
+
+
+def _check_texts(options: Mapping[str, Any]) -> None:
+    """Raise CommandError for words that are no text: arguments may be any bytes."""
+    for name, given in options.items():
+        for one in given if isinstance(given, list | tuple) else [given]:
+            wrong = unstorable(one) if isinstance(one, str) else None
+            if wrong is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise CommandError(f"{option} is {shown(one)}; it {wrong}.", returncode=MISUSE)
 
 
 class ReportCommand(DatabaseCommand):
@@ -87,6 +112,8 @@ class ReportCommand(DatabaseCommand):
             help=(
                 "How to print: a table to read (this is the default), or JSON for a script, "
                 "whose keys are documented and stay."
+                if "table" in self.formats
+                else "How to print; there is one way."
             ),
         )
 

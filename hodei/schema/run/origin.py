@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
 import uuid
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 import django
 
 import hodei
+from hodei.actor import os_user
 from hodei.schema import conf
 
 
@@ -33,18 +32,10 @@ def origin_of(command: str, database_user: str) -> Origin:
     return Origin(
         batch=uuid.uuid4(),
         database_user=database_user,
-        os_user=_os_user(),
+        os_user=os_user(),
         host=socket.gethostname(),
         command=command,
         release=conf.release(),
         hodei_version=hodei.__version__,
         django_version=django.get_version(),
     )
-
-
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run as a number that no passwd file knows.
-        return str(os.getuid())

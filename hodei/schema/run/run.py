@@ -1,6 +1,6 @@
 """One run: each migration an attempt, tried again for want of a lock, and put on record.
 
-The executor reports to it, and every statement of Django's connection passes through it.
+The executor reports to it; ``statements`` is what passes over its connection.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db.transaction import atomic
 
@@ -18,7 +18,6 @@ from hodei.schema import history, signals
 from hodei.schema.errors import SchemaError
 from hodei.schema.results import Direction, MigrationKey, MigrationResult
 from hodei.schema.run.attempts import Attempt
-from hodei.schema.run.concurrently import Verdict, clear_the_way, is_concurrent
 from hodei.schema.run.failures import (
     MigrationBlocked,
     MigrationFailed,
@@ -29,6 +28,7 @@ from hodei.schema.run.failures import (
 )
 from hodei.schema.run.origin import Origin
 from hodei.schema.run.progress import Progress
+from hodei.schema.run.statements import Statements
 from hodei.schema.run.timeouts import Timeouts
 from hodei.schema.run.watch import Blocker, Watch
 from hodei.schema.sources import checksum_of
@@ -61,6 +61,7 @@ class MigrationRun:
         holds: Callable[[], None],
         timeouts: Timeouts,
         watch: Watch,
+        statements: Statements,
         retries: int,
         progress: Progress,
     ) -> None:
@@ -73,6 +74,7 @@ class MigrationRun:
         self._holds = holds
         self._timeouts = timeouts
         self._watch = watch
+        self._statements = statements
         self._retries = retries
         self._total = 0
         self._blocked: tuple[int, tuple[Blocker, ...]] | None = None
@@ -90,6 +92,7 @@ class MigrationRun:
             holds=self._holds,
             timeouts=self._timeouts,
             watch=self._watch,
+            statements=self._statements,
             retries=0,
             progress=progress,
         )
@@ -139,7 +142,7 @@ class MigrationRun:
         done: list[dict[str, object]] = []
         # Before the transaction, which would take the session's limits back with it.
         self._connection.ensure_connection()
-        self._settle()
+        self._statements.settle()
         self._unannounced = done
         try:
             with atomic(self._connection.alias, durable=True):
@@ -254,51 +257,6 @@ class MigrationRun:
     def imported(self, source: str, rows: str) -> int:
         """Copy what another tool has recorded; see ``History.imported``. Joins the transaction."""
         return self._records.imported(self._connection, source, rows)
-
-    def statement(
-        self,
-        execute: Callable[..., Any],
-        sql: str,
-        params: Any,
-        *rest: Any,
-    ) -> Any:
-        """Django's wrapper around each statement of its connection."""
-        self._settle()
-        inside = self._connection.in_atomic_block
-        if not inside and is_concurrent(sql):
-            return self._concurrent_statement(execute, sql, params, *rest)
-        waited = 0.0
-        self._watch.begin()
-        try:
-            outcome = execute(sql, params, *rest)
-        finally:
-            waited = self._watch.end()
-        if waited and inside:
-            self._timeouts.charge(waited)
-        return outcome
-
-    def _concurrent_statement(
-        self, execute: Callable[..., Any], sql: str, params: Any, *rest: Any
-    ) -> Any:
-        from psycopg import Error  # noqa: PLC0415
-
-        connection = self._connection
-        self._timeouts.lift()
-        self._watch.begin()
-        try:
-            with connection.wrap_database_errors:
-                verdict, told = clear_the_way(connection.connection, sql)
-            if told:
-                self.progress.say(told)
-            return None if verdict is Verdict.DONE else execute(sql, params, *rest)
-        finally:
-            self._watch.end()
-            with suppress(Error):
-                self._timeouts.restore()
-
-    def _settle(self) -> None:
-        if self._timeouts.settle():
-            self._watch.pid = self._connection.connection.info.backend_pid
 
     def _started(
         self,

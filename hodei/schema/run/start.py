@@ -24,6 +24,7 @@ from hodei.schema.run.origin import origin_of
 from hodei.schema.run.progress import Progress
 from hodei.schema.run.run import MigrationRun
 from hodei.schema.run.sidecar import Facts, facts_of, open_session
+from hodei.schema.run.statements import Statements
 from hodei.schema.run.timeouts import Timeouts
 from hodei.schema.run.watch import Watch
 
@@ -103,6 +104,7 @@ def _begin(
     stack.callback(timeouts.leave)
     watch = Watch(session, limit=limit, tick=progress.tick)
     stack.callback(watch.stop)
+    statements = Statements(connection, timeouts=timeouts, watch=watch, progress=progress)
     run = MigrationRun(
         connection,
         origin=origin,
@@ -111,10 +113,11 @@ def _begin(
         holds=_asks(holder) if facts.pooled else _nothing,
         timeouts=timeouts,
         watch=watch,
+        statements=statements,
         retries=retries,
         progress=progress,
     )
-    stack.enter_context(connection.execute_wrapper(run.statement))
+    stack.enter_context(connection.execute_wrapper(statements))
     return run
 
 

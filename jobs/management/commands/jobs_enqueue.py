@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
+from hodei.redaction import redact_text
+from hodei.schema.management.arguments import whole
 from hodei.schema.management.reports import FINE, MISUSE, DatabaseCommand
+from jobs.management.arguments import PRIORITIES, delay, priority, timeout
+from jobs.management.files import read_json
 from jobs.services.queue import enqueue
-from jobs.spec import JobInvalid
+from jobs.spec import MOST_ATTEMPTS, JobInvalid
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -43,24 +44,27 @@ class Command(DatabaseCommand):
         parser.add_argument("--queue", default="default", help="Its queue. Without it: default.")
         parser.add_argument(
             "--priority",
-            type=int,
+            type=priority,
             default=0,
             metavar="N",
-            help="-100 to 100; higher runs first within its queue. Without it: 0.",
+            help=f"{PRIORITIES}; higher runs first within its queue. Without it: 0.",
         )
         parser.add_argument(
             "--delay",
-            type=float,
+            type=delay,
             default=0.0,
             metavar="SECONDS",
             help="Run it no sooner than in so many seconds.",
         )
         parser.add_argument(
-            "--timeout", type=float, metavar="SECONDS", help="The longest that a run may take."
+            "--timeout",
+            type=timeout,
+            metavar="SECONDS",
+            help="The longest that a run may take.",
         )
         parser.add_argument(
             "--max-attempts",
-            type=int,
+            type=whole("runs", most=MOST_ATTEMPTS),
             default=3,
             metavar="N",
             help="Runs, the first one among them, before it stays failed. Without it: 3.",
@@ -76,11 +80,11 @@ class Command(DatabaseCommand):
             found = enqueue(
                 using=options["database"],
                 spec=self.spec(options),
-                name=options["name"] or " ".join(options["command"])[:255],
+                name=options["name"] or redact_text(" ".join(options["command"]))[:255],
                 queue=options["queue"],
                 priority=options["priority"],
                 run_after=self.run_after(options["delay"]),
-                timeout=self.timeout(options["timeout"]),
+                timeout=options["timeout"] and timedelta(seconds=options["timeout"]),
                 max_attempts=options["max_attempts"],
                 idempotency_key=options["key"],
             )
@@ -101,30 +105,7 @@ class Command(DatabaseCommand):
             )
         if words:
             return {"command": {"type": "shell", "cmd": words[0], "args": words[1:]}}
-        try:
-            text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-            return json.loads(text)
-        except OSError as error:
-            raise CommandError(
-                f"Cannot read {file}: {error.strerror}.", returncode=MISUSE
-            ) from error
-        except ValueError as error:
-            raise CommandError(f"{file} is no JSON: {error}.", returncode=MISUSE) from error
+        return read_json(file)
 
     def run_after(self, delay: float) -> datetime | None:
-        if not delay:
-            return None
-        try:
-            return datetime.now(UTC) + timedelta(seconds=delay)
-        except (OverflowError, ValueError) as error:
-            raise CommandError(
-                f"--delay is {delay}; give seconds from now.", returncode=MISUSE
-            ) from error
-
-    def timeout(self, seconds: float | None) -> timedelta | None:
-        try:
-            return None if seconds is None else timedelta(seconds=seconds)
-        except (OverflowError, ValueError) as error:
-            raise CommandError(
-                f"--timeout is {seconds}; give seconds.", returncode=MISUSE
-            ) from error
+        return datetime.now(UTC) + timedelta(seconds=delay) if delay else None

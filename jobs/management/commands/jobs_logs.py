@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-import uuid
-from argparse import ArgumentTypeError
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from hodei.schema.management.arguments import id_of
 from hodei.schema.management.reports import FINE, FOUND, UNVERIFIED, DatabaseCommand
 from jobs.logs.store import LogMissing, LogUnreadable, chunks
 from jobs.services.lifecycle import JobNotFound
@@ -34,7 +33,7 @@ class Command(DatabaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("job", type=_id, metavar="ID", help="The job's id.")
+        parser.add_argument("job", type=id_of("job"), metavar="ID", help="The job's id.")
         parser.add_argument(
             "--follow",
             action="store_true",
@@ -95,10 +94,3 @@ class Command(DatabaseCommand):
             else:
                 raw.write(piece)
         stdout.flush()
-
-
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no id of a job.") from error

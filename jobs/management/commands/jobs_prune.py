@@ -23,13 +23,13 @@ AGES = {
     "timeout": ("jobs that took too long", JOBS_KEPT[JobState.TIMEOUT]),
     "audit": ("audit records", Keep().audit),
     "workers": ("workers that ended", Keep().workers),
-    "tokens": ("used and expired tokens", Keep().tokens),
+    "tokens": ("expired tokens, used or not,", Keep().tokens),
 }
 
 
 class Command(ActionCommand):
     help = (
-        "Delete jobs that have ended, audit records, workers that have ended, used and expired "
+        "Delete jobs that have ended, audit records, workers that have ended, expired "
         "tokens, and log files whose time is up, each after a number of days. It works in small "
         "batches and may be stopped at any moment; call it again, or from cron. Exit codes: 0 "
         "fine, 1 another process prunes at this moment or it was stopped, 2 misuse, 3 the database "
@@ -54,9 +54,7 @@ class Command(ActionCommand):
         )
         using = options["database"]
         try:
-            for found in (
-                preview(keep, using=using) if options["dry_run"] else prune(keep, using=using)
-            ):
+            for found in (preview if options["dry_run"] else prune)(keep, using=using):
                 more = " or more" if found.is_capped else ""
                 self.stdout.write(f"{found.what:20}{found.rows:>12,}{more}")
         except PruneBusy as error:

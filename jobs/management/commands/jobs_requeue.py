@@ -3,15 +3,14 @@ stopped, 2 misuse, 3 no connection."""
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
+from hodei.actor import actor
+from hodei.schema.management.arguments import past, whole
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, ActionCommand
-from hodei.schema.timing import instant
-from jobs.management.actor import actor
+from hodei.wording import counted
 from jobs.services.requeue import MOST_COUNTED, RETRIED, RequeueFilter, count, requeue
 from jobs.states import FailureKind, JobState
 
@@ -24,8 +23,9 @@ LIMIT = 1_000
 class Command(ActionCommand):
     help = (
         "Let failed jobs run again, the oldest first: at least once more, however many attempts "
-        "they have spent. Says how many match, and asks before it begins. Exit codes: 0 fine, 1 "
-        "nothing was changed or it was stopped, 2 misuse, 3 the database could not be used."
+        "they have spent. Says how many match, and asks before it begins. For one job, by its id: "
+        "jobs_act ID retry. Exit codes: 0 fine, 1 nothing was changed or it was stopped, 2 misuse, "
+        "3 the database could not be used."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -48,7 +48,7 @@ class Command(ActionCommand):
         )
         parser.add_argument(
             "--since",
-            type=_since,
+            type=past,
             metavar="WHEN",
             help=(
                 "Only jobs that failed then or later: a date (2026-03-31), a time in UTC, or how "
@@ -57,7 +57,7 @@ class Command(ActionCommand):
         )
         parser.add_argument(
             "--limit",
-            type=_limit,
+            type=whole("jobs", most=10**9),
             default=LIMIT,
             metavar="N",
             help=f"At most so many jobs. Without it: {LIMIT}.",
@@ -88,13 +88,13 @@ class Command(ActionCommand):
         many = f"{found:,}{' or more' if found == MOST_COUNTED else ''}"
         number = min(found, options["limit"])
         which = "" if found <= options["limit"] else f"; the {number:,} oldest are taken (--limit)"
-        self.stderr.write(f"{many} jobs match{which}.")
+        self.stderr.write("1 job matches." if found == 1 else f"{many} jobs match{which}.")
         if options["dry_run"] or not found:
             self.stdout.write("0 jobs were requeued")
             return FINE
         if options["interactive"]:
             answer = self.ask(
-                f"Requeue {number:,} jobs? Type yes:", instead="Give --no-input to go on."
+                f"Requeue {counted(number, 'job')}? Type yes:", instead="Give --no-input to go on."
             )
             if answer != "yes":
                 raise CommandError("Nothing was changed.", returncode=FOUND)
@@ -118,22 +118,9 @@ class Command(ActionCommand):
             )
         except KeyboardInterrupt:
             raise CommandError(
-                f"Stopped after {done:,} jobs, which are requeued; the same command goes on with "
-                "the rest.",
+                f"Stopped; requeued so far: {done:,}. The same command goes on with the rest.",
                 returncode=FOUND,
             ) from None
-        self.stdout.write(f"{result.jobs:,} jobs were requeued (batch {result.batch})")
+        were = "was" if result.jobs == 1 else "were"
+        self.stdout.write(f"{counted(result.jobs, 'job')} {were} requeued (batch {result.batch})")
         return FINE
-
-
-def _since(text: str) -> datetime:
-    try:
-        return instant(text, datetime.now(UTC))
-    except ValueError as error:
-        raise ArgumentTypeError(str(error)) from error
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10**9:
-        raise ArgumentTypeError(f"{text!r} is no number of jobs; give 1 or more.")
-    return int(text)

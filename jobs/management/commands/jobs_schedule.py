@@ -6,19 +6,20 @@ JSON (``list --format json``), one object whose keys stay: see docs/reference/jo
 
 from __future__ import annotations
 
-import json
-import sys
 from argparse import REMAINDER
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
+from hodei.actor import actor
 from hodei.redaction import redact
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, ReportCommand
-from jobs.management.actor import actor
+from hodei.wording import iso
+from jobs.management.arguments import PRIORITIES, priority, timeout
+from jobs.management.files import read_json
+from jobs.management.tables import aligned, cut
 from jobs.models import Schedule
 from jobs.services import schedules
 from jobs.states import Missed, Overlap
@@ -83,11 +84,11 @@ class Command(ReportCommand):
         )
         parser.add_argument("--queue", default="default", help="For add: the queue of its jobs.")
         parser.add_argument(
-            "--priority", type=int, default=0, metavar="N", help="For add: -100 to 100."
+            "--priority", type=priority, default=0, metavar="N", help=f"For add: {PRIORITIES}."
         )
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=timeout,
             metavar="SECONDS",
             help="For add: the longest that a run takes.",
         )
@@ -114,7 +115,11 @@ class Command(ReportCommand):
         found = schedules.find(using=using)
         if form == "json":
             self.print_json(
-                {"format_version": FORMAT_VERSION, "schedules": [document(row) for row in found]}
+                {
+                    "format_version": FORMAT_VERSION,
+                    "database": using,
+                    "schedules": [document(row) for row in found],
+                }
             )
         elif found:
             for line in table(found):
@@ -163,13 +168,7 @@ def _spec(words: Sequence[str], file: str | None) -> Any:
         )
     if file is None:
         return {"command": {"type": "shell", "cmd": words[0], "args": list(words[1:])}}
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-        return json.loads(text)
-    except OSError as error:
-        raise CommandError(f"Cannot read {file}: {error.strerror}.", returncode=MISUSE) from error
-    except ValueError as error:
-        raise CommandError(f"{file} is no JSON: {error}.", returncode=MISUSE) from error
+    return read_json(file)
 
 
 def document(row: Schedule) -> dict[str, Any]:
@@ -183,8 +182,8 @@ def document(row: Schedule) -> dict[str, Any]:
         "missed": row.missed,
         "spec": redact(row.spec),
         "options": redact(row.options),
-        "next_run_at": row.next_run_at and row.next_run_at.isoformat(timespec="seconds"),
-        "last_run_at": row.last_run_at and row.last_run_at.isoformat(timespec="seconds"),
+        "next_run_at": iso(row.next_run_at),
+        "last_run_at": iso(row.last_run_at),
         "last_job": row.last_job_id and str(row.last_job_id),
     }
 
@@ -196,19 +195,11 @@ def table(rows: Sequence[Schedule]) -> Iterator[str]:
         due = f"{row.next_run_at:%Y-%m-%d %H:%M}" if row.next_run_at else "never"
         cells.append(
             (
-                _cut(row.name, 26),
-                _cut(row.cron, 18),
-                _cut(row.time_zone, 19),
+                cut(row.name, 26),
+                cut(row.cron, 18),
+                cut(row.time_zone, 19),
                 f"{row.overlap} {row.missed}",
                 due if row.enabled else "disabled",
             )
         )
-    widths = [max(len(line[place]) for line in cells) for place in range(len(cells[0]))]
-    for line in cells:
-        yield "  ".join(
-            cell.ljust(width) for cell, width in zip(line, widths, strict=True)
-        ).rstrip()
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return aligned(cells)

@@ -6,14 +6,15 @@ JSON (``--format json``), one object whose keys stay: docs/reference/jobs_show.m
 from __future__ import annotations
 
 import json
-import uuid
-from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from hodei.redaction import redact, redact_text
+from hodei.schema.management.arguments import id_of
 from hodei.schema.management.reports import FINE, FOUND, ReportCommand
+from hodei.values import printable
+from hodei.wording import iso, moment_of
 from jobs.services.inspection import JobDetail, detail
 from jobs.services.lifecycle import JobNotFound
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 FORMAT_VERSION = 1
+TIMES = (
+    *("created_at", "run_after", "started_at", "completed_at", "lease_until"),
+    "cancel_requested_at",
+)
 
 
 class Command(ReportCommand):
@@ -34,7 +39,7 @@ class Command(ReportCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("job", type=_id, metavar="ID", help="The job's id.")
+        parser.add_argument("job", type=id_of("job"), metavar="ID", help="The job's id.")
 
     def report(self, **options: Any) -> int:
         try:
@@ -42,18 +47,19 @@ class Command(ReportCommand):
         except JobNotFound as error:
             raise CommandError(str(error), returncode=FOUND) from error
         if options["format"] == "json":
-            self.print_json(document(found))
+            self.print_json(document(options["database"], found))
         else:
-            for line in lines(found):
-                self.stdout.write(line)
+            for line in lines(options["database"], found):
+                self.stdout.write(printable(line))
         return FINE
 
 
-def document(found: JobDetail) -> dict[str, Any]:
+def document(database: str, found: JobDetail) -> dict[str, Any]:
     """The JSON report."""
     job, lease = found.job, found.lease
     return {
         "format_version": FORMAT_VERSION,
+        "database": database,
         "id": str(job.pk),
         "name": job.name,
         "state": job.state,
@@ -63,14 +69,14 @@ def document(found: JobDetail) -> dict[str, Any]:
         "attempts": job.attempts,
         "max_attempts": job.max_attempts,
         "lost_leases": job.lost_leases,
-        "created_at": _time(job.created_at),
-        "run_after": _time(job.run_after),
-        "started_at": _time(job.started_at),
-        "completed_at": _time(job.completed_at),
+        "created_at": iso(job.created_at),
+        "run_after": iso(job.run_after),
+        "started_at": iso(job.started_at),
+        "completed_at": iso(job.completed_at),
         "timeout_seconds": job.timeout.total_seconds() if job.timeout else None,
         "worker": str(job.worker_id) if job.worker_id else None,
-        "lease_until": _time(lease.expires_at) if lease else None,
-        "cancel_requested_at": _time(lease.cancel_requested_at) if lease else None,
+        "lease_until": iso(lease.expires_at) if lease else None,
+        "cancel_requested_at": iso(lease.cancel_requested_at) if lease else None,
         "correlation_id": job.correlation_id,
         "idempotency_key": job.idempotency_key,
         "result": redact(job.result),
@@ -78,7 +84,7 @@ def document(found: JobDetail) -> dict[str, Any]:
         "failed_attempts": [
             {
                 "attempt": attempt.attempt,
-                "failed_at": _time(attempt.failed_at),
+                "failed_at": iso(attempt.failed_at),
                 "worker": str(attempt.worker_id) if attempt.worker_id else None,
                 "kind": attempt.kind,
                 "error_class": attempt.error_class,
@@ -90,19 +96,21 @@ def document(found: JobDetail) -> dict[str, Any]:
     }
 
 
-def lines(found: JobDetail) -> Iterator[str]:
+def lines(database: str, found: JobDetail) -> Iterator[str]:
     """The same for a person."""
-    facts = document(found)
+    facts = document(database, found)
     yield f"{'job':21}{facts['id']}"
     for name in ("name", "state", "queue", "priority"):
-        yield f"{name:21}{facts[name]}"
+        if facts[name] != "":
+            yield f"{name:21}{facts[name]}"
     yield f"{'attempts':21}{facts['attempts']} of {facts['max_attempts']}"
     for name in (
         *("lost_leases", "created_at", "run_after", "started_at", "completed_at", "worker"),
         *("lease_until", "cancel_requested_at", "correlation_id", "idempotency_key"),
     ):
         if facts[name]:
-            yield f"{name.replace('_', ' '):21}{facts[name]}"
+            value = moment_of(facts[name]) if name in TIMES else facts[name]
+            yield f"{name.replace('_', ' '):21}{value}"
     yield f"{'spec':21}{json.dumps(facts['spec'])}"
     if facts["result"] is not None:
         yield f"{'result':21}{json.dumps(facts['result'])}"
@@ -111,19 +119,8 @@ def lines(found: JobDetail) -> Iterator[str]:
     for attempt in facts["failed_attempts"]:
         yield ""
         yield (
-            f"attempt {attempt['attempt']} failed at {attempt['failed_at']}: {attempt['kind']}, "
-            f"{attempt['message']}"
+            f"attempt {attempt['attempt']} failed at {moment_of(attempt['failed_at'])}: "
+            f"{attempt['kind']}, {attempt['message']}"
         )
         for line in attempt["traceback"].splitlines():
             yield f"    {line}"
-
-
-def _time(instant: Any) -> str | None:
-    return instant.isoformat(timespec="seconds") if instant else None
-
-
-def _id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no id of a job.") from error

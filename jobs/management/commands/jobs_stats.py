@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hodei.schema.management.reports import FINE, ReportCommand
+from hodei.values import printable
+from hodei.wording import age, iso, moment
 from jobs.services.inspection import MOST_COUNTED, Statistics, statistics
 
 FORMAT_VERSION = 1
@@ -17,24 +19,25 @@ FORMAT_VERSION = 1
 class Command(ReportCommand):
     help = (
         "Show what waits in each queue, what workers hold, and what failed. It is as quick with "
-        f"any number of jobs: counts end at {MOST_COUNTED}. Exit codes: 0 fine, 2 misuse, 3 the "
+        f"any number of jobs: counts end at {MOST_COUNTED:,}. Exit codes: 0 fine, 2 misuse, 3 the "
         "database could not be read."
     )
 
     def report(self, **options: Any) -> int:
         found = statistics(using=options["database"])
         if options["format"] == "json":
-            self.print_json(document(found))
+            self.print_json(document(options["database"], found))
         else:
-            for line in lines(found):
-                self.stdout.write(line)
+            for line in lines(options["database"], found):
+                self.stdout.write(printable(line))
         return FINE
 
 
-def document(found: Statistics) -> dict[str, Any]:
+def document(database: str, found: Statistics) -> dict[str, Any]:
     """The JSON report."""
     return {
         "format_version": FORMAT_VERSION,
+        "database": database,
         "counted_up_to": MOST_COUNTED,
         "queues": [
             {
@@ -45,7 +48,7 @@ def document(found: Statistics) -> dict[str, Any]:
             for depth in found.queues
         ],
         "deferred": found.deferred,
-        "next_due_at": found.next_due_at and found.next_due_at.isoformat(timespec="seconds"),
+        "next_due_at": iso(found.next_due_at),
         "held_by_workers": found.held_by_workers,
         "expired_leases": found.expired_leases,
         "workers": found.workers,
@@ -54,20 +57,19 @@ def document(found: Statistics) -> dict[str, Any]:
     }
 
 
-def lines(found: Statistics) -> Iterator[str]:
+def lines(database: str, found: Statistics) -> Iterator[str]:
     """The same for a person, at most 100 columns."""
-    facts = document(found)
+    facts = document(database, found)
     width = max([len("queue"), *(len(depth.queue) for depth in found.queues)])
     if found.queues:
         yield f"{'queue':{width}}  {'ready':>8}  oldest waits"
         for depth in facts["queues"]:
-            yield f"{depth['queue']:{width}}  {_number(depth['ready']):>8}  " + _age(
-                depth["oldest_seconds"]
-            )
+            waits = age(depth["oldest_seconds"])
+            yield f"{depth['queue']:{width}}  {_number(depth['ready']):>8}  {waits}"
     else:
         yield "No job waits in any queue."
     yield ""
-    due = f", the next at {facts['next_due_at']}" if facts["next_due_at"] else ""
+    due = f", the next at {moment(found.next_due_at)} UTC" if found.next_due_at else ""
     for name, value in (
         ("due later", f"{_number(found.deferred)}{due}"),
         ("held by workers", _number(found.held_by_workers)),
@@ -81,12 +83,3 @@ def lines(found: Statistics) -> Iterator[str]:
 
 def _number(value: int) -> str:
     return f"{value:,}" + ("+" if value >= MOST_COUNTED else "")
-
-
-def _age(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.1f} s"

@@ -14,13 +14,16 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 
+from hodei.schema.connection import words_of
+from hodei.schema.management.arguments import seconds, whole
 from hodei.schema.management.reports import FINE, MISUSE, UNVERIFIED, DatabaseCommand
+from hodei.wording import counted
 from jobs.conf import wanted
 from jobs.registration import IdentityInvalid, identity_of
 from jobs.registry import executors
 from jobs.services.tokens import TokenRefused
 from jobs.services.workers import WorkerNotFound, WorkerStateConflict
-from jobs.worker import LONGEST_POLL, Worker, WorkerOptions
+from jobs.worker import LONGEST_POLL, MOST_CLAIMED, Worker, WorkerOptions
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -48,10 +51,17 @@ class Command(DatabaseCommand):
         )
         parser.add_argument(
             "--concurrency",
-            type=_number("a number of jobs at once", MOST_SLOTS),
+            type=whole("jobs at once", most=MOST_SLOTS),
             default=10,
             metavar="N",
             help="How many jobs to run at once. Without it: 10.",
+        )
+        parser.add_argument(
+            "--batch",
+            type=whole("jobs of one claim", most=MOST_CLAIMED),
+            default=MOST_CLAIMED,
+            metavar="N",
+            help=f"How many jobs to claim at once, at most. Without it: {MOST_CLAIMED}.",
         )
         parser.add_argument(
             "--drain",
@@ -60,18 +70,19 @@ class Command(DatabaseCommand):
         )
         parser.add_argument(
             "--max-jobs",
-            type=_number("a number of jobs", 10**9),
+            type=whole("jobs", most=10**9),
             metavar="N",
             help="End after so many runs.",
         )
         parser.add_argument(
             "--poll",
-            type=_seconds,
+            type=seconds(0.05, 3600),
             default=LONGEST_POLL,
             metavar="SECONDS",
             help=(
-                "How often to look for jobs while there are none; a new job wakes a worker in any "
-                f"case, except behind a pooler. Without it: {LONGEST_POLL}."
+                "How often to look for jobs while there are none, and at least as often as without "
+                "it; a new job wakes a worker in any case, except behind a pooler. Without it: "
+                f"{LONGEST_POLL}."
             ),
         )
 
@@ -88,6 +99,7 @@ class Command(DatabaseCommand):
                 using=options["database"],
                 queues=options["queues"],
                 concurrency=options["concurrency"],
+                batch=options["batch"],
                 drain=options["drain"],
                 max_jobs=options["max_jobs"],
                 longest_poll=options["poll"],
@@ -104,13 +116,12 @@ class Command(DatabaseCommand):
         except (TokenRefused, WorkerNotFound, WorkerStateConflict) as error:
             raise CommandError(str(error), returncode=MISUSE) from error
         except (Error, DatabaseError) as error:
-            words = " ".join(str(error).split())
             raise CommandError(
-                f"The database cannot be used: {words}", returncode=UNVERIFIED
+                words_of(error, options["database"]), returncode=UNVERIFIED
             ) from error
         finally:
             restore()
-        self.stdout.write(f"{worker.runs} runs")
+        self.stdout.write(counted(worker.runs, "run"))
         return FINE
 
 
@@ -143,22 +154,3 @@ def _queues(text: str) -> tuple[str, ...]:
             f"{text!r} is no list of queues; give names of 1 to 64 characters, separated by commas."
         )
     return names
-
-
-def _number(what: str, most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not text.isdecimal() or not 1 <= int(text) <= most:
-            raise ArgumentTypeError(f"{text!r} is not {what}; give 1 to {most}.")
-        return int(text)
-
-    return number
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.05 <= seconds <= 3600:
-        raise ArgumentTypeError(f"{text!r} is no number of seconds; give 0.05 to 3600.")
-    return seconds

@@ -9,9 +9,7 @@ was faster, there is no such dead letter), or stopped before the end; 2 misuse o
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import sys
 import time
 import uuid
@@ -23,16 +21,21 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
+from hodei.actor import os_user
 from hodei.redaction import redact
+from hodei.schema.management.arguments import whole
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, DatabaseCommand, ReportCommand
+from hodei.schema.timing import instant
+from hodei.values import printable
+from hodei.wording import counted
 from outbox.events import EventInvalid
 from outbox.management import letters
-from outbox.management.conditions import add_conditions, filter_of, is_limited, whole_number
+from outbox.management.conditions import add_conditions, filter_of, is_limited
 from outbox.management.stopping import stopped_by_signals
-from outbox.management.wording import counted
 from outbox.services import dead_letters
 from outbox.services.dead_letters import Cursor, DeadLetterError, Deed, LetterFilter
-from outbox.services.dead_letters.bulk import Rate
+from outbox.services.dead_letters.bulk import MOST_ACTED, Rate
+from outbox.services.dead_letters.reading import MOST_LISTED
 from outbox.services.dead_letters.resending import merge_patch
 from outbox.states import DeadLetterAction, DeadLetterState
 
@@ -88,7 +91,7 @@ class Command(ReportCommand):
         )
         listing.add_argument(
             "--limit",
-            type=whole_number,
+            type=whole("dead letters", most=MOST_LISTED),
             default=LIMIT,
             metavar="N",
             help=f"At most N (default: {LIMIT}).",
@@ -119,7 +122,7 @@ class Command(ReportCommand):
             acting.add_argument("--all", action="store_true", help="All that there are.")
             acting.add_argument(
                 "--limit",
-                type=whole_number,
+                type=whole("dead letters", most=MOST_ACTED),
                 metavar="N",
                 help="At most N, those of the oldest events.",
             )
@@ -177,7 +180,7 @@ class Command(ReportCommand):
             return FINE
         now = datetime.now(UTC)
         table = letters.table if state == "open" else letters.table_of_ends
-        self.stdout.write("\n".join(table(page.letters, now)))
+        self.stdout.write(printable("\n".join(table(page.letters, now))))
         if cursor:
             self.stderr.write(f"There are more: --after {cursor}")
         return FINE
@@ -189,7 +192,7 @@ class Command(ReportCommand):
         if options["format"] == "json":
             self.print_json(letters.detail_document(database, detail))
         else:
-            self.stdout.write("\n".join(letters.whole(detail, datetime.now(UTC))))
+            self.stdout.write(printable("\n".join(letters.whole(detail, datetime.now(UTC)))))
         return FINE
 
     def act(self, options: dict[str, Any]) -> int:
@@ -214,7 +217,7 @@ class Command(ReportCommand):
             wanted = LetterFilter(state=None, ids=found)
             page = dead_letters.list_letters(wanted, limit=len(found), using=database)
             now = datetime.now(UTC)
-            self.stdout.write("\n".join(letters.table_of_ends(page.letters, now)))
+            self.stdout.write(printable("\n".join(letters.table_of_ends(page.letters, now))))
             self.stdout.write(f"{counted(len(page.letters), 'dead letter')} would be {done}.")
             return FINE
         act = getattr(dead_letters, options["command"])
@@ -224,7 +227,7 @@ class Command(ReportCommand):
                 one = act(letter, by=options["by"], note=_reason(options), using=database)
             except DeadLetterError as error:
                 refused += 1
-                self.stderr.write(self.style.ERROR(str(error)))
+                self.stderr.write(self.style.ERROR(printable(str(error))))
                 continue
             self.stdout.write(f"Dead letter {one.letter_id} was {done}.")
             if one.waits_behind:
@@ -274,7 +277,7 @@ class Command(ReportCommand):
             were = _were(result.refused)
             self.stderr.write(f"{counted(result.refused, 'dead letter')} {were} left alone:")
             for refusal in result.refusals:
-                self.stderr.write(f"  {refusal}")
+                self.stderr.write(f"  {printable(str(refusal))}")
         if result.is_interrupted:
             left = result.selected - result.done - result.refused
             self.stderr.write(f"Stopped: {left:,} left. --batch {deed.batch_id} goes on.")
@@ -302,7 +305,7 @@ class Command(ReportCommand):
         else:
             payload = _json("--payload", _read(options["payload"]))
         if options["dry_run"]:
-            self.stdout.write(json.dumps(redact(payload), indent=2, ensure_ascii=False))
+            self.stdout.write(printable(json.dumps(redact(payload), indent=2, ensure_ascii=False)))
             self.stdout.write(f"This would be sent in place of dead letter {letter}.")
             return FINE
         try:
@@ -331,7 +334,7 @@ def _add_record(parser: CommandParser) -> None:
     parser.add_argument(
         "--by",
         metavar="NAME",
-        default=_os_user(),
+        default=os_user(),
         help="Who does it, for the record. Without it: the user of the operating system.",
     )
     parser.add_argument(
@@ -371,20 +374,12 @@ def _read(name: str) -> str:
         raise ValueError(f"--payload {name!r} cannot be read: {error}.") from error
 
 
-def _os_user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # A container may run as a number that no passwd file knows.
-        return str(os.getuid())
-
-
 def _cursor(text: str) -> Cursor:
     when, _slash, letter = text.rpartition("/")
     try:
-        return Cursor(datetime.fromisoformat(when).astimezone(UTC), uuid.UUID(letter))
+        return Cursor(instant(when, datetime.now(UTC)).astimezone(UTC), uuid.UUID(letter))
     except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is not what a list has ended with") from error
+        raise ArgumentTypeError(f"{text!r:.80} is not what a list has ended with") from error
 
 
 def _rate(text: str) -> float:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
+from hodei.schema.connection import words_of
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, UNVERIFIED, ActionCommand
+from hodei.wording import counted
 from outbox.conf import MOST_DAYS, Retention, outbox_settings
 from outbox.management.stopping import stopped_by_signals
-from outbox.management.wording import counted
-from outbox.services.retention import Pruned, PruneRunning, prune
+from outbox.services.retention import PruneBusy, Pruned, prune
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 SECONDS_BETWEEN_NOTICES = 1.0
-KEEP = "keep"
+#: As the other commands say it, and the word that this one took first.
+NEVER, KEEP = "never", "keep"
 #: Options, fields of Retention, and what is meant.
 KINDS = (
     ("--published-days", "published_days", "events that were published"),
@@ -49,10 +51,10 @@ class Command(ActionCommand):
             parser.add_argument(
                 option,
                 type=_days,
-                metavar="N",
+                metavar="DAYS",
                 help=(
-                    f"Delete {things} more than N days ago; {KEEP} deletes none of them. Without "
-                    "it the setting counts."
+                    f"Delete {things} more than so many days ago, or never. Without it the setting "
+                    "counts."
                 ),
             )
 
@@ -70,11 +72,12 @@ class Command(ActionCommand):
                 )
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=MISUSE) from error
-        except PruneRunning as error:
+        except PruneBusy as error:
             raise CommandError(str(error), returncode=FOUND) from error
         except Error as error:
-            words = " ".join(str(error).split())
-            raise CommandError(f"{type(error).__name__}: {words}", returncode=UNVERIFIED) from error
+            raise CommandError(
+                words_of(error, options["database"]), returncode=UNVERIFIED
+            ) from error
         verb = "Would delete" if options["dry_run"] else "Deleted"
         self.stdout.write(f"{verb} {told(pruned)}.")
         if pruned.is_interrupted:
@@ -85,7 +88,7 @@ class Command(ActionCommand):
     def retention(self, options: dict[str, Any]) -> Retention:
         """The setting, with what is asked for in its place."""
         asked = {field: options[field] for _, field, _ in KINDS if options[field] is not None}
-        days = {field: None if value == KEEP else value for field, value in asked.items()}
+        days = {field: None if value == NEVER else value for field, value in asked.items()}
         return replace(outbox_settings().retention, **days)
 
     def progress(self) -> Any:
@@ -105,18 +108,20 @@ class Command(ActionCommand):
 def told(pruned: Pruned) -> str:
     return (
         f"{counted(pruned.events, 'published event')}, "
-        f"{pruned.inbox:,} inbox {'entry' if pruned.inbox == 1 else 'entries'}, "
+        f"{counted(pruned.inbox, 'inbox entry', 'inbox entries')}, "
         f"{counted(pruned.dead_letters, 'dead letter')}"
     )
 
 
 def _days(text: str) -> int | str:
-    if text == KEEP:
-        return KEEP
+    if text in {NEVER, KEEP}:
+        return NEVER
     try:
         days = int(text)
     except ValueError:
         days = -1
     if not 0 <= days <= MOST_DAYS:
-        raise ArgumentTypeError(f"{text!r} is no number of days; give 0 to {MOST_DAYS}, or {KEEP}.")
+        raise ArgumentTypeError(
+            f"{text!r} is no number of days; give 0 to {MOST_DAYS}, or {NEVER}."
+        )
     return days

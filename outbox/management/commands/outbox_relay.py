@@ -1,8 +1,8 @@
 """Deliver events: one relay for each destination, in a thread of its own, until it is told to stop.
 
 Exit codes: 0 told to stop, or with ``--once`` nothing is left that could be sent now; 1 with
-``--once``: events wait, for a retry time, a person or a destination that is down; 2 misuse or wrong
-settings; 3 with ``--once``: the database could not be used.
+``--once``: events wait, for a retry time, a person, a destination that is down, or another relay
+that has their lanes; 2 misuse or wrong settings; 3 with ``--once``: the database could not be used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import signal
 import sys
 import threading
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import connections
 
+from hodei.schema.connection import words_of
+from hodei.schema.management.arguments import whole
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, UNVERIFIED, DatabaseCommand
 from hodei.schema.suggestions import not_found
 from outbox.conf import outbox_settings
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
     from outbox.settlement import Decision
+
+    #: What makes the observer of a destination, or none.
+    Observers = Callable[[str], Callable[[Decision], None] | None]
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +72,7 @@ class Command(DatabaseCommand):
         )
         parser.add_argument(
             "--lanes",
-            type=_lanes,
+            type=whole("lanes", most=LANES),
             default=LANES,
             metavar="N",
             help=(
@@ -87,9 +93,15 @@ class Command(DatabaseCommand):
 
     def report(self, **options: Any) -> int:
         stop = threading.Event()
-        relays = self.relays(options, stop, self.metrics(options))
+        with self.metrics(options) as observer:
+            relays = self.relays(options, stop, observer)
+            errors = self.deliver(relays, stop)
+        return self.end(relays, errors, options)
+
+    def deliver(self, relays: Sequence[Relay], stop: threading.Event) -> list[Exception]:
+        """Run each in a thread of its own until all have ended; returns what ended them."""
         restore = _stop_by_signals(stop)
-        errors: list[BaseException] = []
+        errors: list[Exception] = []
         try:
             threads = [
                 threading.Thread(
@@ -107,15 +119,16 @@ class Command(DatabaseCommand):
                     thread.join(0.5)
         finally:
             restore()
-        return self.end(relays, errors, options)
+        return errors
 
-    def metrics(
-        self, options: dict[str, Any]
-    ) -> Callable[[str], Callable[[Decision], None] | None]:
-        """Serve them where they are wanted; returns what makes a destination's observer."""
+    @contextmanager
+    def metrics(self, options: dict[str, Any]) -> Iterator[Observers]:
+        """Inside the block they are served where they are wanted; yields what makes a destination's
+        observer."""
         port = options["metrics_port"]
         if port is None:
-            return lambda _destination: None
+            yield lambda _destination: None
+            return
         from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415
 
         from outbox.metrics import OutboxCollector, RelayMetrics  # noqa: PLC0415
@@ -124,7 +137,7 @@ class Command(DatabaseCommand):
         registry.register(OutboxCollector(options["database"]))
         relays = RelayMetrics(registry)
         try:
-            start_http_server(port, registry=registry)
+            server, thread = start_http_server(port, registry=registry)
         except OSError as error:
             raise CommandError(
                 f"Metrics cannot be served on port {port}: {error.strerror}. Name another port.",
@@ -135,13 +148,18 @@ class Command(DatabaseCommand):
             hook = relays.of(destination)
             return lambda decision: hook.record(decision, datetime.now(UTC))
 
-        return observer
+        try:
+            yield observer
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
     def relays(
         self,
         options: dict[str, Any],
         stop: threading.Event,
-        observer: Callable[[str], Callable[[Decision], None] | None],
+        observer: Observers,
     ) -> list[Relay]:
         try:
             settings = outbox_settings()
@@ -168,7 +186,7 @@ class Command(DatabaseCommand):
             raise CommandError(str(error), returncode=MISUSE) from error
 
     def end(
-        self, relays: Sequence[Relay], errors: Sequence[BaseException], options: dict[str, Any]
+        self, relays: Sequence[Relay], errors: Sequence[Exception], options: dict[str, Any]
     ) -> int:
         for relay in relays:
             counts = relay.counts
@@ -179,9 +197,11 @@ class Command(DatabaseCommand):
             if relay.breaker.state is BreakerState.OPEN:
                 self.stderr.write(f"{relay.destination.name} is down: {relay.breaker.error}")
         if errors:
-            words = " ".join(str(errors[0]).split())
             raise CommandError(
-                f"{type(errors[0]).__name__}: {words}", returncode=UNVERIFIED
+                words_of(errors[0], options["database"])
+                if _is_of_the_database(errors[0])
+                else f"{type(errors[0]).__name__}: {' '.join(str(errors[0]).split())}",
+                returncode=UNVERIFIED,
             ) from errors[0]
         if options["once"] and _waiting(options["database"], relays):
             self.stderr.write("Events still wait; outbox_stats tells for what.")
@@ -189,12 +209,16 @@ class Command(DatabaseCommand):
         return FINE
 
 
-def _run(relay: Relay, errors: list[BaseException]) -> None:
+def _is_of_the_database(error: Exception) -> bool:
+    return type(error).__module__.startswith("psycopg")
+
+
+def _run(relay: Relay, errors: list[Exception]) -> None:
     try:
         relay.run()
     except Exception as error:
         # The thread ends here; the command tells of it.
-        if not type(error).__module__.startswith("psycopg"):
+        if not _is_of_the_database(error):
             logger.exception("relay ended destination=%s", relay.destination.name)
         errors.append(error)
     finally:
@@ -231,16 +255,6 @@ def _stop_by_signals(stop: threading.Event) -> Any:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
         raise ArgumentTypeError(f"{text!r} is no port; give 1 to 65535.")
     return int(text)
-
-
-def _lanes(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if not 1 <= number <= LANES:
-        raise ArgumentTypeError(f"{text!r} is no number of lanes; give 1 to {LANES}.")
-    return number

@@ -18,8 +18,8 @@ from django.core.management.base import CommandError
 from hodei.redaction import redact_text
 from hodei.schema.management.reports import FINE, MISUSE, ReportCommand
 from hodei.schema.tables import render
-from outbox.keys import LANES
-from outbox.management.wording import (
+from hodei.values import printable
+from hodei.wording import (
     age,
     counted,
     iso,
@@ -27,12 +27,13 @@ from outbox.management.wording import (
     one_line,
     short_age,
 )
+from outbox.keys import LANES
 from outbox.services.dead_letters import Failures
-from outbox.services.statistics import (
+from outbox.services.inspection import (
     DestinationState,
     RelayState,
     Statistics,
-    read_statistics,
+    statistics,
 )
 
 FORMAT_VERSION = 1
@@ -50,7 +51,7 @@ class Command(ReportCommand):
     def report(self, **options: Any) -> int:
         database: str = options["database"]
         try:
-            found = read_statistics(using=database)
+            found = statistics(using=database)
         except ImproperlyConfigured as error:
             raise CommandError(str(error), returncode=MISUSE) from error
         if options["format"] == "json":
@@ -58,9 +59,9 @@ class Command(ReportCommand):
             return FINE
         style = self.colours(**options)
         for line in lines(database, found):
-            self.stdout.write(line)
+            self.stdout.write(printable(line))
         for line in concerns(found):
-            self.stdout.write(style.WARNING(f"! {line}"))
+            self.stdout.write(style.WARNING(f"! {printable(line)}"))
         return FINE
 
 
@@ -147,7 +148,7 @@ def _failures(one: Failures, now: datetime) -> Sequence[str]:
         short_age((now - one.last_at).total_seconds()),
         one.error_class or "-",
         one.event_type,
-        one_line(one.error),
+        one_line(one.error) or "-",
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 
 from hodei.sql import statement
+from hodei.values import identifier, shown, unstorable
 from outbox.held import let_go
 from outbox.keys import lane_of
 from outbox.services.dead_letters.filters import CLOSING
@@ -118,18 +119,20 @@ def restore(letter_id: uuid.UUID, *, by: str, note: str, using: str = DEFAULT_DB
 def act(
     letter_ids: Sequence[uuid.UUID], deed: Deed, using: str
 ) -> tuple[list[Done], list[DeadLetterError]]:
-    """Do it with each of these for which it can be done; returns what was done, and why not.
+    """Do it with each of these for which it can be done; returns what was done, and why not. What
+    is the id of nothing is left out.
 
     One transaction for all, or the caller's. The ids are of letters or of their events. A copy is
     resent by ``edit_and_resend`` alone: ValueError.
     """
     if deed.action is DeadLetterAction.RESENT:
         raise ValueError("RESENT needs a copy for each dead letter: see edit_and_resend.")
+    known = [found for one in letter_ids if (found := identifier(one)) is not None]
     try:
-        return _act(letter_ids, deed, using)
+        return _act(known, deed, using)
     except IntegrityError:
         # Somebody has just published under an idempotency key of theirs: now it can be seen.
-        return _act(letter_ids, deed, using)
+        return _act(known, deed, using)
 
 
 def lock(cursor: Any, letter_ids: Sequence[uuid.UUID]) -> list[Locked]:
@@ -250,10 +253,11 @@ def _told(deed: Deed) -> dict[str, Any]:
 
 def _check(what: str, text: object, longest: int) -> None:
     if not isinstance(text, str) or not text.strip():
-        raise ValueError(f"{what} is {text!r}; it is a text of 1 to {longest} characters.")
+        raise ValueError(f"{what} is {shown(text)}; it is a text of 1 to {longest} characters.")
     if len(text) > longest:
         raise ValueError(
-            f"{what} has {len(text)} characters ({text[:60]!r}...); at most {longest} are allowed."
+            f"{what} has {len(text)} characters ({shown(text[:60])}...); at most {longest} are "
+            "allowed."
         )
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError(f"{what} holds a character that PostgreSQL cannot store: {text[:60]!r}.")
+    if unstorable(text) is not None:
+        raise ValueError(f"{what} holds a character that PostgreSQL cannot store: {shown(text)}.")

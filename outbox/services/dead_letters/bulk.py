@@ -16,6 +16,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import Count, F, Max, Min, QuerySet
 from django.db.transaction import TransactionManagementError
 
+from hodei.values import check_limit, shown
 from outbox.models import DeadLetter
 from outbox.services.dead_letters.acting import Deed, act
 from outbox.services.dead_letters.filters import LetterFilter, letters, not_in_batch
@@ -24,6 +25,8 @@ from outbox.states import DeadLetterAction
 
 #: Dead letters of one transaction.
 CHUNK = 500
+#: Dead letters of one run.
+MOST_ACTED = 1_000_000_000
 #: Refusals of a run that are kept; all are counted.
 MOST_REFUSALS = 20
 
@@ -64,8 +67,10 @@ class Rate:
     per_second: float | None
 
     def __post_init__(self) -> None:
-        if self.per_second is not None and not 0 < self.per_second < float("inf"):
-            raise ValueError(f"The rate is {self.per_second!r}; it is a number above 0 a second.")
+        rate: object = self.per_second
+        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if rate is not None and not (is_number and 0 < rate < float("inf")):  # type: ignore[operator]
+            raise ValueError(f"The rate is {shown(rate)}; it is a number above 0 a second.")
 
     @property
     def portion(self) -> int:
@@ -85,7 +90,8 @@ def preview(
     batch_id: uuid.UUID | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Preview:
-    """Count what a run would do. Changes nothing."""
+    """Count what a run would do. Changes nothing. Raises ValueError for a limit that is none."""
+    _check_limit(limit)
     found = _rows(wanted, batch_id, using).aggregate(
         matching=Count("pk"),
         aggregates=Count("aggregate_id", distinct=True),
@@ -173,5 +179,5 @@ def _rows(wanted: LetterFilter, batch_id: uuid.UUID | None, using: str) -> Query
 
 
 def _check_limit(limit: int | None) -> None:
-    if limit is not None and limit < 1:
-        raise ValueError(f"The limit is {limit}; it is 1 or more.")
+    if limit is not None:
+        check_limit(limit, MOST_ACTED, "The limit")

@@ -25,9 +25,12 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
+from hodei.values import check_id, check_instant, check_limit, check_text, member, shown
 from outbox.models import DeadLetter, DeadLetterActionRecord, TroubledKey
 from outbox.states import DeadLetterAction, DeadLetterState, KeyState
 
+#: PostgreSQL's integer.
+MOST_REQUEUES = 2**31 - 1
 #: The actions that close a dead letter. The state they leave it in has the same name.
 CLOSING = (
     DeadLetterAction.REQUEUED,
@@ -59,10 +62,21 @@ class LetterFilter:
     requeued: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("error_class", "event_type", "aggregate_type", "destination", "fingerprint"):
+            check_text(name, getattr(self, name))
+        for name in ("since", "before"):
+            check_instant(name, getattr(self, name))
+        check_id("aggregate_id", self.aggregate_id)
+        for one in self.ids or ():
+            check_id("one of ids", one)
+        if self.requeued:
+            check_limit(self.requeued, MOST_REQUEUES, "requeued")
+        if self.state is not None:
+            member(DeadLetterState, "state", self.state)
         if self.fingerprint is not None and not re.fullmatch("[0-9a-f]{1,64}", self.fingerprint):
             raise ValueError(
-                f"fingerprint is {self.fingerprint!r}; it is the beginning of one: 1 to 64 of the "
-                "digits 0 to 9 and a to f."
+                f"fingerprint is {shown(self.fingerprint)}; it is the beginning of one: 1 to 64 of "
+                "the digits 0 to 9 and a to f."
             )
 
 

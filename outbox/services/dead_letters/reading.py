@@ -13,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Q, QuerySet
 
 from hodei.sql import statement
+from hodei.values import check_limit, identifier
 from outbox.models import DeadLetter, DeadLetterActionRecord, Event, TroubledKey
 from outbox.services.dead_letters.filters import (
     LetterFilter,
@@ -24,6 +25,8 @@ from outbox.services.dead_letters.filters import (
 from outbox.services.dead_letters.refusals import DeadLetterError, NoSuchDeadLetter
 from outbox.states import DeadLetterAction, DeadLetterState
 
+#: Dead letters of one page.
+MOST_LISTED = 10_000
 #: Counting what waits behind a dead letter stops here.
 MOST_FOLLOWERS = 10_000
 #: Open dead letters that are grouped: the newest.
@@ -152,7 +155,9 @@ def list_letters(
     after: Cursor | None = None,
     using: str = DEFAULT_DB_ALIAS,
 ) -> Page:
-    """Return one page, those that died last first; ``after`` is ``next`` of the page before."""
+    """Return one page, those that died last first; ``after`` is ``next`` of the page before. Raises
+    ValueError for a limit outside 1 to MOST_LISTED, and for what can be no condition."""
+    check_limit(limit, MOST_LISTED)
     rows = letters(wanted or LetterFilter(), using)
     if after is not None:
         rows = rows.filter(
@@ -169,6 +174,8 @@ def list_letters(
 def get(letter_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> Detail:
     """Everything that is known of one, by its own id or that of its event. Raises
     NoSuchDeadLetter."""
+    if identifier(letter_id) is None:
+        raise NoSuchDeadLetter(letter_id)
     row = _shown(letters(LetterFilter(state=None, ids=[letter_id]), using), whole=True).first()
     if row is None:
         raise NoSuchDeadLetter(letter_id)
@@ -277,7 +284,9 @@ def _failures(row: Sequence[Any]) -> Failures:
     )
 
 
-def _identified(word: str, using: str) -> uuid.UUID:
+def _identified(word: object, using: str) -> uuid.UUID:
+    if not isinstance(word, str):
+        raise NoSuchDeadLetter(word)
     text = word.strip().lower()
     if not _ID.fullmatch(text):
         raise NoSuchDeadLetter(word)
@@ -296,6 +305,6 @@ def _identified(word: str, using: str) -> uuid.UUID:
         raise NoSuchDeadLetter(word)
     if len(found) > 1:
         raise DeadLetterError(
-            f"{word!r} may be any of {', '.join(map(str, found))}: give more of its digits."
+            f"{word} may be any of {', '.join(map(str, found))}: give more of its digits."
         )
     return found[0]

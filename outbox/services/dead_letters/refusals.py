@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 
+from hodei.values import named, shown
 from outbox.states import DeadLetterState
 
 
@@ -16,10 +17,10 @@ class NoSuchDeadLetter(DeadLetterError):  # noqa: N818  (each reads as the fact 
     """No dead letter and no event of a dead letter has this id."""
 
     def __init__(self, word: object) -> None:
-        self.word = str(word)
+        self.word = word if isinstance(word, str) else named(word)
         super().__init__(
-            f"There is no dead letter {self.word!r}: neither is it one's id or its beginning, nor "
-            "the id of a dead event. outbox_dlq list shows what there is."
+            f"There is no dead letter {shown(self.word)}: neither is it one's id or its "
+            "beginning, nor the id of a dead event. outbox_dlq list shows what there is."
         )
 
 

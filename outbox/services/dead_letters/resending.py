@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.redaction import REDACTED
 from hodei.sql import statement
+from hodei.values import DEEPEST, depth, identifier, shown
 from outbox.events import EventInvalid
 from outbox.services.dead_letters import acting
 from outbox.services.dead_letters.acting import Deed
@@ -38,6 +39,10 @@ def edit_and_resend(
     Raises a DeadLetterError, EventInvalid for what can be no payload or holds what screens put in
     place of secrets, and ValueError for ``by`` and ``note``.
     """
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise EventInvalid(f"metadata is {shown(metadata)}; it is a dict.")
+    if identifier(letter_id) is None:
+        raise NoSuchDeadLetter(letter_id)
     deed = Deed(action=DeadLetterAction.RESENT, by=by, note=note)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         locked = acting.lock(cursor, [letter_id])
@@ -79,7 +84,14 @@ def edit_and_resend(
 
 
 def merge_patch(value: Any, patch: Any) -> Any:
-    """Pure: a JSON value changed as RFC 7396 (JSON Merge Patch) says: null takes a key away."""
+    """Pure: a JSON value changed as RFC 7396 (JSON Merge Patch) says: null takes a key away. Raises
+    EventInvalid for a patch that no payload could be made of."""
+    if depth(json.dumps(patch)) > DEEPEST:
+        raise EventInvalid(f"The changes are nested more than {DEEPEST} levels deep.")
+    return _merged(value, patch)
+
+
+def _merged(value: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return patch
     merged = dict(value) if isinstance(value, dict) else {}
@@ -87,7 +99,7 @@ def merge_patch(value: Any, patch: Any) -> Any:
         if part is None:
             merged.pop(key, None)
         else:
-            merged[key] = merge_patch(merged.get(key), part)
+            merged[key] = _merged(merged.get(key), part)
     return merged
 
 

@@ -5,59 +5,54 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import CommandError
-from django.db import transaction
-
-from hodei.schema.management.reports import FINE, FOUND, MISUSE, ActionCommand
-from jobs.management.actor import actor
+from hodei.schema.management.decisions import Decision, DecisionCommand, help_of
 from sagas.exceptions import ActionRefused, SagaInvalid, SagaNotFound
-from sagas.management.commands.sagas_show import saga_id
 from sagas.services import actions
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 NEVER = "never"
-#: Words of the command, the functions, and which further options they take.
-ACTIONS: dict[str, tuple[Callable[..., str], tuple[str, ...], str]] = {
-    "retry": (actions.retry_step, ("step",), "try a step now"),
-    "skip": (actions.skip_step, ("step", "output"), "go on as if a step was done"),
-    "mark-done": (actions.mark_done, ("step", "output"), "an UNKNOWN step was done"),
-    "mark-not-done": (actions.mark_not_done, ("step",), "an UNKNOWN step was not done"),
-    "compensate": (actions.compensate, (), "turn back from here"),
-    "retry-compensation": (
-        actions.retry_compensation,
-        ("step?",),
-        "undo PARKED steps once more",
+ACTIONS = {
+    "retry": Decision(actions.retry_step, "try a step now", needs=("step",)),
+    "skip": Decision(
+        actions.skip_step, "go on as if a step was done", needs=("step",), takes=("output",)
     ),
-    "mark-handled": (actions.mark_handled, ("step",), "a PARKED step was undone by hand"),
-    "pause": (actions.pause, (), "rest at the next border of a step"),
-    "resume": (actions.resume, (), "go on after a pause"),
-    "cancel": (actions.cancel, (), "turn back, and end CANCELLED"),
-    "extend": (actions.extend_deadline, ("until",), "another deadline"),
-    "release": (actions.release_lease, (), "take it from a runner that hangs"),
+    "mark-done": Decision(
+        actions.mark_done, "an UNKNOWN step was done", needs=("step",), takes=("output",)
+    ),
+    "mark-not-done": Decision(
+        actions.mark_not_done, "an UNKNOWN step was not done", needs=("step",)
+    ),
+    "compensate": Decision(actions.compensate, "turn back from here"),
+    "retry-compensation": Decision(
+        actions.retry_compensation, "undo PARKED steps once more", takes=("step",)
+    ),
+    "mark-handled": Decision(
+        actions.mark_handled, "a PARKED step was undone by hand", needs=("step",)
+    ),
+    "pause": Decision(actions.pause, "rest at the next border of a step"),
+    "resume": Decision(actions.resume, "go on after a pause"),
+    "cancel": Decision(actions.cancel, "turn back, and end CANCELLED"),
+    "extend": Decision(actions.extend_deadline, "another deadline", needs=("until",)),
+    "release": Decision(actions.release_lease, "take it from a runner that hangs"),
 }
 
 
-class Command(ActionCommand):
-    help = (
-        "Decide something about a saga, with a reason, which its audit keeps. Actions: "
-        + "; ".join(f"{name}: {what}" for name, (_, _, what) in ACTIONS.items())
-        + ". Exit codes: 0 done, 1 refused, or there is no such saga, 2 misuse, 3 the database "
-        "could not be used."
+class Command(DecisionCommand):
+    thing, example = "saga", "the provider says so"
+    decisions = ACTIONS
+    missing, refused, invalid = SagaNotFound, ActionRefused, SagaInvalid
+    help = help_of(
+        "Decide something about a saga, with a reason, which its audit keeps.", thing, ACTIONS
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("saga", type=saga_id, metavar="ID", help="The saga's id.")
-        parser.add_argument(
-            "action", choices=list(ACTIONS), metavar="ACTION", help=f"One of: {', '.join(ACTIONS)}."
-        )
-        parser.add_argument("--reason", metavar="TEXT", help="Why, for the audit. Always needed.")
         parser.add_argument(
             "--step",
             metavar="NAME",
@@ -79,46 +74,9 @@ class Command(ActionCommand):
             ),
         )
 
-    def report(self, **options: Any) -> int:
-        name = options["action"]
-        act, wanted, _ = ACTIONS[name]
-        if not (options["reason"] or "").strip():
-            raise CommandError('Say why: --reason "the provider says so".', returncode=MISUSE)
-        values = self._values(name, wanted, options)
-        using = options["database"]
-        try:
-            with transaction.atomic(using=using):
-                said = act(
-                    options["saga"], **values, reason=options["reason"], actor=actor(), using=using
-                )
-                if options["dry_run"]:
-                    transaction.set_rollback(True, using=using)
-        except SagaNotFound as error:
-            raise CommandError(str(error), returncode=FOUND) from error
-        except ActionRefused as error:
-            raise CommandError(f"{error} Nothing was changed.", returncode=FOUND) from error
-        except SagaInvalid as error:
-            raise CommandError(str(error), returncode=MISUSE) from error
-        self.stdout.write(f"{said}." if not said.endswith(".") else said)
-        if options["dry_run"]:
-            self.stderr.write("Nothing was changed: it would have been (--dry-run).")
-        return FINE
-
-    def _values(
-        self, name: str, wanted: tuple[str, ...], options: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The options that the action takes. Raises CommandError for others, and for missing."""
-        allowed = {word.rstrip("?") for word in wanted}
-        for option in ("step", "output", "until"):
-            if options[option] is not None and option not in allowed:
-                raise CommandError(f"{name} takes no --{option}.", returncode=MISUSE)
-        for option in wanted:
-            if options.get(option) is None and option in {"step", "until"}:
-                raise CommandError(f"{name} needs --{option}.", returncode=MISUSE)
-        values = {option: options[option] for option in allowed if options[option] is not None}
-        if values.get("until") == NEVER:
-            values["until"] = None
-        return values
+    def values(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = super().values(name, options)
+        return {**found, "until": None} if found.get("until") == NEVER else found
 
 
 def _json(text: str) -> Any:

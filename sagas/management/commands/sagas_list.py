@@ -5,31 +5,27 @@ JSON (``--format json``), one object whose keys stay: docs/reference/sagas_list.
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hodei.redaction import redact_text
-from hodei.schema.management.reports import FINE, ReportCommand
-from sagas.management.wording import age, iso, one_line
-from sagas.services.inspection import Listed, SagaFilter, find
+from hodei.schema.management.lists import ListCommand
+from hodei.wording import age, iso, one_line
+from sagas.services.inspection import MOST_FOUND, Listed, SagaFilter, find
 from sagas.states import SagaOutcome, SagaState
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
-FORMAT_VERSION = 1
-LIMIT, MOST = 50, 10_000
 
-
-class Command(ReportCommand):
+class Command(ListCommand):
+    things, most = "sagas", MOST_FOUND
     help = (
         "List sagas, the newest first: how far each is, and what it waits for. Exit codes: 0 fine, "
         "2 misuse, 3 the database could not be read."
     )
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        super().add_arguments(parser)
+    def add_filters(self, parser: CommandParser) -> None:
         parser.add_argument("--kind", metavar="KIND", help="Only sagas of this kind.")
         parser.add_argument(
             "--state",
@@ -49,15 +45,8 @@ class Command(ReportCommand):
         )
         parser.add_argument("--correlation-id", metavar="ID", help="Only sagas that belong to it.")
         parser.add_argument("--key", metavar="KEY", help="Only the live sagas with this key.")
-        parser.add_argument(
-            "--limit",
-            type=_limit,
-            default=LIMIT,
-            metavar="N",
-            help=f"At most so many. Without it: {LIMIT}.",
-        )
 
-    def report(self, **options: Any) -> int:
+    def find(self, options: dict[str, Any]) -> Sequence[Listed]:
         wanted = SagaFilter(
             kind=options["kind"],
             state=options["state"] and SagaState(options["state"]),
@@ -67,57 +56,38 @@ class Command(ReportCommand):
             live=options["live"],
             needs_a_person=options["needs_a_person"],
         )
-        found = find(wanted, limit=options["limit"], using=options["database"])
-        if options["format"] == "json":
-            self.print_json(
-                {"format_version": FORMAT_VERSION, "sagas": [document(one) for one in found]}
-            )
-            return FINE
-        for line in lines(found):
-            self.stdout.write(line)
-        if len(found) == options["limit"]:
-            self.stderr.write(f"There may be more than {len(found):,}: --limit N shows them.")
-        return FINE
+        return find(wanted, limit=options["limit"], using=options["database"])
 
-
-def document(one: Listed) -> dict[str, Any]:
-    saga = one.saga
-    return {
-        "id": str(saga.pk),
-        "kind": saga.saga_type,
-        "version": saga.definition_version,
-        "state": saga.state,
-        "outcome": saga.outcome,
-        "steps_done": one.done,
-        "steps": one.total,
-        "started_at": iso(saga.started_at),
-        "completed_at": iso(saga.completed_at),
-        "deadline_at": iso(saga.deadline_at),
-        "key": saga.business_key,
-        "correlation_id": saga.correlation_id,
-        "waits_for": one.waits_for and redact_text(one.waits_for),
-        "error": saga.error_message and redact_text(saga.error_message),
-    }
-
-
-def lines(found: Sequence[Listed]) -> Iterator[str]:
-    """The same for a person."""
-    if not found:
-        yield "No saga matches."
-        return
-    width = max(4, *(len(one.saga.saga_type) for one in found))
-    yield f"{'id':36}  {'kind':{width}}  {'state':19}  {'steps':>7}  {'age':>8}"
-    for one in found:
+    def document(self, one: Listed) -> dict[str, Any]:
         saga = one.saga
-        state = saga.outcome or saga.state
-        steps = f"{one.done}/{one.total}"
-        seconds = ((saga.completed_at or one.now) - saga.started_at).total_seconds()
-        yield f"{saga.pk}  {saga.saga_type:{width}}  {state:19}  {steps:>7}  {age(seconds):>8}"
-        if one.waits_for:
-            yield f"    waits for {one_line(one.waits_for)}"
+        return {
+            "id": str(saga.pk),
+            "kind": saga.saga_type,
+            "version": saga.definition_version,
+            "state": saga.state,
+            "outcome": saga.outcome,
+            "steps_done": one.done,
+            "steps": one.total,
+            "started_at": iso(saga.started_at),
+            "completed_at": iso(saga.completed_at),
+            "deadline_at": iso(saga.deadline_at),
+            "key": saga.business_key,
+            "correlation_id": saga.correlation_id,
+            "waits_for": one.waits_for and redact_text(one.waits_for),
+            "error": saga.error_message and redact_text(saga.error_message),
+        }
 
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
-        raise ArgumentTypeError(f"{text!r} is no number of sagas; give 1 to {MOST:,}.")
-    return int(text)
+    def lines(self, found: Sequence[Listed]) -> Iterator[str]:
+        if not found:
+            yield "No saga matches."
+            return
+        width = max(4, *(len(one.saga.saga_type) for one in found))
+        yield f"{'id':36}  {'kind':{width}}  {'state':19}  {'steps':>7}  {'age':>10}"
+        for one in found:
+            saga = one.saga
+            state = saga.outcome or saga.state
+            steps = f"{one.done}/{one.total}"
+            seconds = ((saga.completed_at or one.now) - saga.started_at).total_seconds()
+            yield f"{saga.pk}  {saga.saga_type:{width}}  {state:19}  {steps:>7}  {age(seconds):>10}"
+            if one.waits_for:
+                yield f"    waits for {one_line(one.waits_for)}"

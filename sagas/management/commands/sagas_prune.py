@@ -7,21 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
-from hodei.schema.management.reports import FINE, FOUND, DatabaseCommand
+from hodei.schema.management.reports import FINE, FOUND, ActionCommand
 from jobs.management.ages import STOPPED, add_ages
-from sagas.services.retention import AUDIT_KEPT, SAGAS_KEPT, PruneBusy, prune
+from jobs.services.retention import PruneBusy
+from sagas.services.retention import Keep, preview, prune
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 AGES = {
-    "sagas": ("sagas that ended, whichever way", SAGAS_KEPT),
-    "failed": ("sagas of which something is left behind", None),
-    "audit": ("audit events of sagas that are gone", AUDIT_KEPT),
+    "sagas": ("sagas that have ended, whichever way,", Keep().sagas),
+    "failed": ("sagas of which something is left behind", Keep().failed),
+    "audit": ("audit events of sagas that are gone", Keep().audit),
 }
 
 
-class Command(DatabaseCommand):
+class Command(ActionCommand):
     help = (
         "Delete sagas that have ended, and audit events of sagas that are gone, each after a "
         "number of days. It works in small batches and may be stopped at any moment; call it "
@@ -34,12 +35,15 @@ class Command(DatabaseCommand):
         add_ages(parser, AGES)
 
     def report(self, **options: Any) -> int:
-        ages = {name: options[name] for name in AGES}
+        keep, using = Keep(**{name: options[name] for name in AGES}), options["database"]
         try:
-            for found in prune(**ages, using=options["database"]):
-                self.stdout.write(f"{found.what:20}{found.rows:>12,}")
+            for found in (preview if options["dry_run"] else prune)(keep, using=using):
+                more = " or more" if found.is_capped else ""
+                self.stdout.write(f"{found.what:20}{found.rows:>12,}{more}")
         except PruneBusy as error:
             raise CommandError(str(error), returncode=FOUND) from error
         except KeyboardInterrupt:
             raise CommandError(STOPPED, returncode=FOUND) from None
+        if options["dry_run"]:
+            self.stderr.write("Nothing was deleted.")
         return FINE

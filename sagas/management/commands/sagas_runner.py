@@ -8,14 +8,18 @@ import signal
 import threading
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.db import connections
 
+from hodei.schema.connection import words_of
+from hodei.schema.management.arguments import seconds, whole
 from hodei.schema.management.reports import FINE, MISUSE, UNVERIFIED, DatabaseCommand
+from hodei.wording import counted
 from sagas import registry
 from sagas.checks import check_sagas
-from sagas.management.wording import counted
 from sagas.runner import LONGEST_POLL, Runner, RunnerOptions
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ class Command(DatabaseCommand):
         super().add_arguments(parser)
         parser.add_argument(
             "--concurrency",
-            type=_slots,
+            type=whole("calls at once", most=MOST_SLOTS),
             default=10,
             metavar="N",
             help="How many steps to call at once that are not local. Without it: 10.",
@@ -56,7 +60,7 @@ class Command(DatabaseCommand):
         )
         parser.add_argument(
             "--poll",
-            type=_seconds,
+            type=seconds(0.05, 3600),
             default=LONGEST_POLL,
             metavar="SECONDS",
             help=(
@@ -82,15 +86,17 @@ class Command(DatabaseCommand):
                 chores=not options["drain"],
             )
         )
+        # A runner waits for a database that is away; without these tables it would do so for ever.
+        with closing(connections[options["database"]].copy()) as look, look.cursor() as cursor:
+            cursor.execute("SELECT FROM sagas LIMIT 0")
         restore = _stop_by_signals(runner)
         kinds = ", ".join(sorted({one.kind for one in definitions})) or "no kind at all"
         self.stderr.write(f"Runner {runner.owner} drives sagas of {kinds}.")
         try:
             runner.run()
         except Error as error:
-            words = " ".join(str(error).split())
             raise CommandError(
-                f"The database cannot be used: {words}", returncode=UNVERIFIED
+                words_of(error, options["database"]), returncode=UNVERIFIED
             ) from error
         finally:
             restore()
@@ -129,26 +135,8 @@ def _stop_by_signals(runner: Runner) -> Callable[[], None]:
     return restore
 
 
-def _slots(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_SLOTS:
-        raise ArgumentTypeError(
-            f"{text!r} is not a number of calls at once; give 1 to {MOST_SLOTS}."
-        )
-    return int(text)
-
-
 def _kinds(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
         raise ArgumentTypeError(f"{text!r} is no list of kinds; give names, separated by commas.")
     return names
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0.05 <= seconds <= 3600:
-        raise ArgumentTypeError(f"{text!r} is no number of seconds; give 0.05 to 3600.")
-    return seconds

@@ -6,17 +6,17 @@ JSON (``--format json``), one object whose keys stay: docs/reference/sagas_show.
 from __future__ import annotations
 
 import json
-import uuid
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from hodei.redaction import redact, redact_text
+from hodei.schema.management.arguments import id_of
 from hodei.schema.management.reports import FINE, FOUND, ReportCommand
+from hodei.values import printable
+from hodei.wording import iso, moment_of, one_line
 from sagas.exceptions import SagaNotFound
-from sagas.management.wording import iso, one_line
 from sagas.services.inspection import SagaDetail, detail
 
 if TYPE_CHECKING:
@@ -34,26 +34,29 @@ class Command(ReportCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("saga", type=saga_id, metavar="ID", help="The saga's id.")
+        parser.add_argument("saga", type=id_of("saga"), metavar="ID", help="The saga's id.")
 
     def report(self, **options: Any) -> int:
         try:
-            found = document(detail(options["saga"], using=options["database"]))
+            found = document(
+                options["database"], detail(options["saga"], using=options["database"])
+            )
         except SagaNotFound as error:
             raise CommandError(str(error), returncode=FOUND) from error
         if options["format"] == "json":
             self.print_json(found)
         else:
             for line in lines(found):
-                self.stdout.write(line)
+                self.stdout.write(printable(line))
         return FINE
 
 
-def document(found: SagaDetail) -> dict[str, Any]:
+def document(database: str, found: SagaDetail) -> dict[str, Any]:
     """The JSON report."""
     saga = found.saga
     return {
         "format_version": FORMAT_VERSION,
+        "database": database,
         "id": str(saga.pk),
         "kind": saga.saga_type,
         "version": saga.definition_version,
@@ -74,12 +77,14 @@ def document(found: SagaDetail) -> dict[str, Any]:
         "lease_owner": saga.lease_owner,
         "lease_until": iso(saga.lease_until),
         "lease_epoch": saga.lease_epoch,
+        "lost_leases": saga.lost_leases,
         "locks": [f"{lock.resource_type} {lock.resource_id}" for lock in found.locks],
         "steps": [
             {
                 "name": step.step_name,
                 "state": step.state,
                 "key": str(step.pk),
+                "input": redact(step.input_data),
                 "output": redact(step.output_data),
                 "error": step.error_message and redact_text(step.error_message),
                 "started_at": iso(step.started_at),
@@ -120,18 +125,19 @@ def document(found: SagaDetail) -> dict[str, Any]:
 
 def lines(facts: dict[str, Any]) -> Iterator[str]:
     """The same for a person."""
-    yield f"{'saga':16}{facts['id']}"
-    yield f"{'kind':16}{facts['kind']} version {facts['version']}"
-    yield f"{'state':16}{facts['state']}{', ' if facts['outcome'] else ''}{facts['outcome'] or ''}"
+    yield f"{'saga':20}{facts['id']}"
+    yield f"{'kind':20}{facts['kind']} version {facts['version']}"
+    yield f"{'state':20}{facts['state']}{', ' if facts['outcome'] else ''}{facts['outcome'] or ''}"
     for name in (
         *("waits_for", "error", "key", "correlation_id", "actor", "started_at", "completed_at"),
         *("deadline_at", "pause_requested_at", "cancel_requested_at"),
     ):
         if facts[name]:
-            yield f"{name.replace('_', ' '):16}{one_line(facts[name])}"
-    yield f"{'input':16}{json.dumps(facts['input'])}"
+            value = moment_of(facts[name]) if name.endswith("_at") else one_line(facts[name])
+            yield f"{name.replace('_', ' '):20}{value}"
+    yield f"{'input':20}{json.dumps(facts['input'])}"
     for lock in facts["locks"]:
-        yield f"{'lock':16}{lock}"
+        yield f"{'lock':20}{lock}"
     yield ""
     width = max([4, *(len(step["name"]) for step in facts["steps"])])
     yield f"{'step':{width}}  {'state':12}  tries  output or error"
@@ -145,11 +151,5 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
         who = (event["payload"] or {}).get("actor")
         why = (event["payload"] or {}).get("reason")
         by = f" (by {who}: {one_line(why)})" if who and why else ""
-        yield f"{event['at'][11:23]}  {event['event']:22}  {one_line(event['message'])}{by}"
-
-
-def saga_id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is no id of a saga.") from error
+        at = event["at"][:23].replace("T", " ")
+        yield f"{at}  {event['event']:22}  {one_line(event['message'])}{by}"

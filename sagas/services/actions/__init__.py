@@ -5,10 +5,13 @@ SagaNotFound, ActionRefused (with what is allowed instead) and SagaInvalid; noth
 
 Those that change steps refuse while a runner works on the saga: pause it, and it rests as soon as
 what is being called came back.
+
+``offers`` says what stands against each of them, before anybody decides anything.
 """
 
 from __future__ import annotations
 
+from sagas.services.actions.offering import Offers, offers
 from sagas.services.actions.sagas import (
     cancel,
     compensate,
@@ -27,12 +30,14 @@ from sagas.services.actions.steps import (
 )
 
 __all__ = [
+    "Offers",
     "cancel",
     "compensate",
     "extend_deadline",
     "mark_done",
     "mark_handled",
     "mark_not_done",
+    "offers",
     "pause",
     "release_lease",
     "resume",

@@ -11,11 +11,12 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from hodei.redaction import redact
+from hodei.redaction import redact, redact_text
 from hodei.sql import statement
+from hodei.values import identifier, shown, unstorable
 from jobs.retry import result_text
 from sagas import registry
-from sagas.definition import Saga, Step
+from sagas.definition import Saga, Step, steps_hash
 from sagas.exceptions import ActionRefused, SagaInvalid, SagaNotFound
 from sagas.loading import saga_row, step_row
 from sagas.models import Saga as SagaModel
@@ -48,14 +49,21 @@ class Decision:
         return self.saga.state in SAGA_LIVE
 
     def definition(self) -> type[Saga]:
-        """Raises ActionRefused where this process does not know it."""
+        """Raises ActionRefused where this process does not know it, as it was when the saga was
+        started."""
         try:
-            return registry.definition(self.saga.kind, self.saga.version)
+            known = registry.definition(self.saga.kind, self.saga.version)
         except registry.SagaNotRegistered:
             raise ActionRefused(
                 f"{self.saga.kind} version {self.saga.version} is not registered here, so nobody "
                 "can say what its steps are. Do it where the code has that version."
             ) from None
+        if self.hash != steps_hash(known):
+            raise ActionRefused(
+                f"{self.saga.kind} version {self.saga.version} has other steps here than when the "
+                "saga was started. Do it where the code has those."
+            )
+        return known
 
     def require_live(self) -> None:
         if not self.is_live:
@@ -74,7 +82,7 @@ class Decision:
             if row.name == name:
                 return row
         known = ", ".join(row.name for row in self.steps) or "none"
-        raise ActionRefused(f"The saga has no step {name!r}; it has {known}.")
+        raise ActionRefused(f"The saga has no step {shown(name)}; it has {known}.")
 
     def definition_of(self, row: StepRow) -> Step:
         return self.definition().steps[row.order]
@@ -84,12 +92,14 @@ class Decision:
         return is_past_pivot(self.definition(), self.steps)
 
     def change_saga(self, **values: Any) -> None:
-        """Also takes it from whoever had it: what they write from here on does nothing."""
+        """Also takes it from whoever had it: what they write from here on does nothing,
+        and that they are gone counts no more."""
         SagaModel.objects.using(self.using).filter(pk=self.saga.id).update(
             **{
                 "lease_epoch": self.saga.epoch + 1,
                 "lease_owner": None,
                 "lease_until": None,
+                "lost_leases": 0,
                 "updated_at": self.now,
                 **values,
             }
@@ -126,6 +136,8 @@ def deciding(saga: uuid.UUID, reason: str, actor: str, using: str) -> Iterator[D
     """Lock the saga; what is done in the block is done together, and wakes a runner."""
     checked = _text("reason", reason, LONGEST_REASON)
     who = _text("actor", actor, LONGEST_ACTOR)
+    if identifier(saga) is None:
+        raise SagaNotFound(saga)
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         cursor.execute(statement("sagas", "lock"), {"id": saga})
         row = cursor.fetchone()
@@ -133,14 +145,14 @@ def deciding(saga: uuid.UUID, reason: str, actor: str, using: str) -> Iterator[D
             raise SagaNotFound(saga)
         cursor.execute(statement("sagas", "steps"), {"ids": [saga]})
         steps = tuple(step_row(one) for one in cursor.fetchall())
-        held, owner, steps_hash, now = row[13:]
+        held, owner, steps_hash, now = row[14:]
         yield Decision(
             saga=saga_row(row),
             steps=steps,
             held_by=owner if held else None,
             hash=steps_hash,
             now=now,
-            reason=checked,
+            reason=redact_text(checked),
             actor=who,
             using=using,
         )
@@ -167,11 +179,10 @@ def stored_output(output: Any) -> Any:
 
 def _text(name: str, given: object, longest: int) -> str:
     if not isinstance(given, str) or not given.strip():
-        raise SagaInvalid(f"{name} is {given!r:.100}; say it in words, the audit keeps it.")
+        raise SagaInvalid(f"{name} is {shown(given)}; say it in words, the audit keeps it.")
     if len(given) > longest or "\0" in given:
         raise SagaInvalid(f"{name} has {len(given):,} characters; at most {longest:,}, and no NUL.")
-    try:
-        given.encode()
-    except UnicodeEncodeError:
-        raise SagaInvalid(f"{name} holds half a surrogate pair.") from None
+    wrong = unstorable(given)
+    if wrong is not None:
+        raise SagaInvalid(f"{name} {wrong}.")
     return given

@@ -7,20 +7,19 @@ from datetime import datetime
 
 from django.db import DEFAULT_DB_ALIAS
 
+from hodei.values import FIRST_YEAR, LAST_YEAR, is_instant, shown
 from sagas.exceptions import ActionRefused, SagaInvalid
 from sagas.models import SagaLock
-from sagas.plan import pivot_of
-from sagas.services.actions.deciding import Decision, deciding
-from sagas.states import SagaOutcome, SagaState, StepState
+from sagas.services.actions import rules
+from sagas.services.actions.deciding import deciding
+from sagas.states import SagaOutcome, SagaState
 
 
 def pause(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> str:
     """It rests at the next border of a step, until ``resume``. Time goes on: a deadline that passes
     meanwhile is met when it is resumed."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        if decision.saga.pause_requested_at is not None:
-            raise ActionRefused("The saga is paused already.")
+        rules.may_pause(decision)
         due = {} if decision.held_by is not None else {"due_at": None}
         decision.ask(pause_requested_at=decision.now, **due)
         when = "when the present step is back" if decision.held_by else "now"
@@ -30,9 +29,7 @@ def pause(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_A
 def resume(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> str:
     """Let a paused saga go on."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        if decision.saga.pause_requested_at is None:
-            raise ActionRefused("The saga is not paused.")
+        rules.may_resume(decision)
         decision.ask(pause_requested_at=None)
         return decision.tell("SAGA_RESUMED", "Resumed")
 
@@ -41,7 +38,7 @@ def cancel(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_
     """It turns back at the next border of a step, and ends CANCELLED; one that has not begun ends
     at once. A paused one is cancelled when it is resumed."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
+        rules.may_cancel(decision)
         if decision.saga.state is SagaState.PENDING:
             decision.change_saga(
                 state=SagaState.CANCELLED.value,
@@ -53,9 +50,6 @@ def cancel(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_
             )
             SagaLock.objects.using(using).filter(saga_id=saga).delete()
             return decision.tell("SAGA_CANCELLED", "Cancelled before its first step")
-        _refuse_going_back(decision)
-        if decision.saga.cancel_requested_at is not None:
-            raise ActionRefused("The saga is being cancelled already.")
         decision.ask(cancel_requested_at=decision.now)
         paused = ", when it is resumed" if decision.saga.pause_requested_at else ""
         return decision.tell("CANCEL_REQUESTED", f"It turns back at the next border{paused}")
@@ -64,16 +58,7 @@ def cancel(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_
 def compensate(saga: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_DB_ALIAS) -> str:
     """Turn it back from here."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        if decision.saga.state is SagaState.PENDING:
-            raise ActionRefused("The saga has not begun: cancel it.")
-        _refuse_going_back(decision)
-        decision.require_free()
-        pivot = pivot_of(decision.definition(), decision.steps)
-        if pivot is not None and (pivot.state is StepState.UNKNOWN or pivot.waits):
-            raise ActionRefused(
-                f"Nobody knows whether the pivot {pivot.name} was done. Mark it as not done first."
-            )
+        rules.may_compensate(decision)
         decision.change_saga(
             state=SagaState.COMPENSATING.value,
             error_message=decision.reason,
@@ -93,12 +78,13 @@ def extend_deadline(
 ) -> str:
     """Give it time until then; None: as long as it takes."""
     given: object = until
-    if given is not None and (not isinstance(given, datetime) or given.utcoffset() is None):
-        raise SagaInvalid(f"until is {given!r}; it is a datetime with a time zone, or None.")
+    if given is not None and not is_instant(given):
+        raise SagaInvalid(
+            f"until is {shown(given)}; it is a datetime with a time zone, between the years "
+            f"{FIRST_YEAR} and {LAST_YEAR}, or None."
+        )
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        if decision.saga.state is SagaState.COMPENSATING:
-            raise ActionRefused("The saga turns back already; its deadline means nothing any more.")
+        rules.may_extend_deadline(decision)
         if until is not None and until <= decision.now:
             raise ActionRefused(f"{until.isoformat()} has passed; the time is {decision.now}.")
         decision.ask(deadline_at=until)
@@ -113,17 +99,6 @@ def release_lease(
     """Take the saga from its runner, whose writes do nothing from here on, and let another have it.
     What that one is calling now is UNKNOWN then."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        if decision.held_by is None:
-            raise ActionRefused("No runner has the saga.")
+        rules.may_release_lease(decision)
         decision.change_saga(due_at=decision.now)
         return decision.tell("LEASE_RELEASED", f"Taken from {decision.held_by}")
-
-
-def _refuse_going_back(decision: Decision) -> None:
-    if decision.saga.state is SagaState.COMPENSATING:
-        raise ActionRefused("The saga turns back already.")
-    if decision.is_past_pivot:
-        raise ActionRefused(
-            "The saga is past its pivot, and only goes forward: retry or skip what keeps it."
-        )

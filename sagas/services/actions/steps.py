@@ -6,22 +6,14 @@ import uuid
 from random import Random
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
 
 from sagas.definition import NOT_DONE
 from sagas.exceptions import ActionRefused
-from sagas.plan import stages
-from sagas.records import StepRow
-from sagas.services.actions.deciding import Decision, deciding, refuse_state, stored_output
+from sagas.services.actions import rules
+from sagas.services.actions.deciding import Decision, deciding, stored_output
 from sagas.settle import At, end_verification
 from sagas.states import SagaState, StepState
-
-_UNKNOWN = frozenset({StepState.UNKNOWN})
-_PARKED = frozenset({StepState.PARKED})
-_SKIPPED = frozenset({StepState.PENDING, StepState.FAILED, StepState.UNKNOWN})
-_RETRIED = frozenset(
-    {StepState.PENDING, StepState.FAILED, StepState.UNKNOWN, StepState.COMPENSATING}
-)
 
 
 def retry_step(
@@ -30,24 +22,13 @@ def retry_step(
     """Try it now: what waits for its time, what has failed and cannot go back, and what nobody
     could be asked about any more."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        decision.require_free()
-        row = decision.step(step)
-        refuse_state(row, _RETRIED, "retried; a PARKED one by retry-compensation")
-        definition = decision.definition_of(row)
-        values: dict[str, Any] = {"deadline_at": None}
-        if row.state is StepState.COMPENSATING:
-            values = {}
-        elif decision.saga.state is SagaState.COMPENSATING and row.state is not StepState.UNKNOWN:
-            raise ActionRefused("The saga turns back, so no action is called.")
-        _refuse_ahead(decision, row)
+        row = rules.may_retry_step(decision, step)
+        values: dict[str, Any] = {}
+        if row.state is not StepState.COMPENSATING:
+            values["deadline_at"] = None
         if row.state is StepState.FAILED:
             values["state"] = StepState.PENDING.value
         if row.state is StepState.UNKNOWN:
-            if definition.verify is None:
-                raise ActionRefused(
-                    f"{step} has no verify to ask. Find out, and mark it as done or not done."
-                )
             values["verifications"] = 0
         decision.change_step(row, **values)
         decision.change_saga(incident=None, due_at=decision.now)
@@ -67,13 +48,7 @@ def skip_step(
     compensated as one that was done."""
     stored = stored_output(output)
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_live()
-        if decision.saga.state is SagaState.COMPENSATING:
-            raise ActionRefused("The saga turns back; there is nothing ahead to skip.")
-        decision.require_free()
-        row = decision.step(step)
-        refuse_state(row, _SKIPPED, "skipped")
-        _refuse_ahead(decision, row)
+        row = rules.may_skip_step(decision, step)
         decision.change_step(
             row,
             state=StepState.SKIPPED.value,
@@ -97,7 +72,7 @@ def mark_done(
     """An UNKNOWN step was done, with this output."""
     stored = stored_output(output)
     with deciding(saga, reason, actor, using) as decision:
-        row = _unknown(decision, step)
+        row = rules.may_mark_done(decision, step)
         decision.change_step(
             row,
             state=StepState.COMPLETED.value,
@@ -116,7 +91,7 @@ def mark_not_done(
     """An UNKNOWN step was not done: it is tried again, or has failed, as if its verification had
     said so."""
     with deciding(saga, reason, actor, using) as decision:
-        row = _unknown(decision, step)
+        row = rules.may_mark_not_done(decision, step)
         definition = decision.definition_of(row)
         at = At(decision.now, Random(), decision.is_past_pivot)  # noqa: S311  (spreads load)
         (new,) = end_verification(definition, row, decision.saga, NOT_DONE, at).steps
@@ -142,8 +117,7 @@ def retry_compensation(
 ) -> str:
     """Call the compensation of a PARKED step once more, or those of all of them."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_free()
-        rows = _parked(decision, step)
+        rows = rules.may_retry_compensation(decision, step)
         for row in rows:
             decision.change_step(row, state=StepState.COMPENSATING.value)
         _turn_back_again(decision)
@@ -156,8 +130,7 @@ def mark_handled(
 ) -> str:
     """A person has undone a PARKED step by hand. With the last one the saga ends as compensated."""
     with deciding(saga, reason, actor, using) as decision:
-        decision.require_free()
-        (row,) = _parked(decision, step)
+        row = rules.may_mark_handled(decision, step)
         decision.change_step(row, state=StepState.COMPENSATED.value)
         left = [
             other.name
@@ -172,46 +145,19 @@ def mark_handled(
 
 
 def _turn_back_again(decision: Decision) -> None:
-    """Let a runner undo what is to be undone, and end the saga."""
-    decision.change_saga(
-        state=SagaState.COMPENSATING.value,
-        outcome=None,
-        completed_at=None,
-        incident=None,
-        due_at=decision.now,
-    )
-
-
-def _unknown(decision: Decision, step: str) -> StepRow:
-    decision.require_live()
-    decision.require_free()
-    row = decision.step(step)
-    refuse_state(row, _UNKNOWN, "marked")
-    return row
-
-
-def _parked(decision: Decision, step: str | None) -> list[StepRow]:
-    if step is not None:
-        row = decision.step(step)
-        refuse_state(row, _PARKED, "undone once more, or by hand")
-        return [row]
-    rows = [row for row in decision.steps if row.state is StepState.PARKED]
-    if not rows:
-        raise ActionRefused("No step of the saga is PARKED.")
-    return rows
-
-
-def _refuse_ahead(decision: Decision, row: StepRow) -> None:
-    """Only what the saga has come to can be tried or skipped."""
-    if row.state is not StepState.PENDING:
-        return
-    done = {StepState.COMPLETED, StepState.SKIPPED}
-    for orders in stages(decision.definition()):
-        if row.order in orders:
-            return
-        missing = [
-            decision.steps[order] for order in orders if decision.steps[order].state not in done
-        ]
-        if missing:
-            names = ", ".join(step.name for step in missing)
-            raise ActionRefused(f"The saga has not come to {row.name} yet: first comes {names}.")
+    """Let a runner undo what is to be undone, and end the saga. Raises ActionRefused where another
+    saga has its key meanwhile: of those that live there is one."""
+    try:
+        with transaction.atomic(using=decision.using):
+            decision.change_saga(
+                state=SagaState.COMPENSATING.value,
+                outcome=None,
+                completed_at=None,
+                incident=None,
+                due_at=decision.now,
+            )
+    except IntegrityError as error:
+        raise ActionRefused(
+            "It would live again, and another saga has its key meanwhile. Decide about it when "
+            "that one has ended."
+        ) from error

@@ -26,6 +26,11 @@ class TestRefusal:
             ("192.168.1.1", "private"),
             ("fc00::1", "private"),
             ("fd12:3456::1", "private"),
+            ("fec0::1", "private"),
+            ("feff::1", "private"),
+            # Reserved to some versions of Python, private to others.
+            ("64:ff9b:1::7f00:1", "it is "),
+            ("::ffff:0:127.0.0.1", "reserved"),
             ("169.254.1.1", "link-local"),
             ("fe80::1", "link-local"),
             ("fe80::1%eth0", "link-local"),

@@ -22,6 +22,7 @@ from outbox.events import Event
 from outbox.outcomes import DELIVERED, HELD, Kind, Outcome
 from outbox.publishers import publisher_of
 from outbox.publishers.options import OptionInvalid
+from tests.outbox import cloud_events
 from tests.outbox.publishers.events import make_event, make_events
 from tests.outbox.publishers.rigs import IMPATIENT, RIGS, Message, ProxiedRig, Rig, rig_of
 from tests.processes import eventually
@@ -59,7 +60,9 @@ def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
 
 
 def envelope(message: Message) -> CloudEvent:
-    """Read by somebody else's code, which refuses what is no CloudEvent."""
+    """It fits the schema, and somebody else's code, which refuses what is no CloudEvent, reads
+    it."""
+    cloud_events.check(message.envelope)
     found = JSONFormat().read(CloudEvent, message.envelope)
     assert isinstance(found, CloudEvent)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.db import connections
 from jobs.services import orchestration, providers, workers
 from sagas import scheduler
 from sagas.chores import run_chore
+from sagas.definition import Saga
 from sagas.registry import chores
 from sagas.runner import Runner, RunnerOptions
 from sagas.services.start import start
@@ -20,8 +21,10 @@ from tests.jobs import executors
 from tests.jobs.conftest import TABLES as OF_JOBS
 from tests.jobs.conftest import Jobs
 from tests.sagas.builtin import fleet
+from tests.tables import empty
 
 OF_SAGAS = "sagas, saga_steps, saga_step_attempts, saga_locks, saga_audit_events"
+TABLES = f"{OF_JOBS}, {OF_SAGAS}, outbox_events"
 WHO = "tests"
 
 
@@ -30,15 +33,6 @@ class Platform(Jobs):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-
-    def empty(self) -> None:
-        """Every table. Deleting few rows is much quicker than TRUNCATE; what refuses deletes, and
-        what notes them, are triggers, which rest meanwhile."""
-        tables = f"{OF_JOBS}, {OF_SAGAS}, outbox_events".split(", ")
-        deletes = "; ".join(f"DELETE FROM {table}" for table in tables)
-        self.execute(
-            f"SET session_replication_role = replica; {deletes}; RESET session_replication_role"
-        )
 
     def provider(self, **options: Any) -> uuid.UUID:
         config = {"folder": str(self.folder), **options.pop("config", {})}
@@ -55,9 +49,9 @@ class Platform(Jobs):
         )
         return found
 
-    def drive(self) -> None:
-        """Drive all sagas until none of them can go on now."""
-        Runner(RunnerOptions(drain=True, chores=False)).run()
+    def drive(self, definitions: Sequence[type[Saga]] | None = None) -> None:
+        """Drive all sagas, of these definitions, until none of them can go on now."""
+        Runner(RunnerOptions(drain=True, chores=False, definitions=definitions)).run()
 
     def schedule(self) -> None:
         """One look of the scheduler."""
@@ -156,9 +150,9 @@ def platform(
     with django_db_blocker.unblock():
         assert connections["default"].settings_dict["NAME"].startswith("test_")
         found = Platform(tmp_path)
-        found.empty()
+        empty(TABLES)
         try:
             yield found
         finally:
-            found.empty()
+            empty(TABLES)
             connections["default"].close()

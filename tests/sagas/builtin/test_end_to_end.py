@@ -20,7 +20,7 @@ from jobs.services.queue import enqueue
 from tests.processes import ROOT, environment, eventually
 from tests.sagas.builtin.conftest import Platform
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.every_server]
 
 
 def variables() -> dict[str, str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -15,10 +15,13 @@ import pytest
 
 from jobs.services import orchestration, workers
 from sagas.builtin.infrastructure import resource_of, worker_of
+from sagas.definition import Saga
+from sagas.registry import definition
 from sagas.services.start import start
-from tests.sagas.builtin.conftest import WHO, Platform
+from tests.sagas.builtin.conftest import TABLES, WHO, Platform
 from tests.sagas.builtin.fleet import asked, made
-from tests.sagas.world import run_and_die
+from tests.sagas.world import refuse, run_and_die
+from tests.tables import empty
 
 pytestmark = pytest.mark.process
 
@@ -32,6 +35,21 @@ class Case:
     kind: str
     given: dict[str, Any]
     judge: Callable[[uuid.UUID], None]
+    #: The step whose action fails, so that the saga turns back.
+    failing: str | None = None
+
+    @property
+    def definition(self) -> type[Saga]:
+        """In a process of its own nobody has replaced a step, so the one that fails is another
+        definition, of the same shape."""
+        known = definition(self.kind)
+        if self.failing is None:
+            return known
+        steps = [
+            replace(step, action=refuse) if step.name == self.failing else step
+            for step in known.steps
+        ]
+        return type(known.__name__, (known,), {"steps": steps})
 
 
 def provisioning(platform: Platform) -> Case:
@@ -135,17 +153,88 @@ def cleanup(platform: Platform) -> Case:
     return Case(kind="CLEANUP", given={"worker_id": worker}, judge=judge)
 
 
-CASES = [
-    provisioning,
+def provisioning_turned_back(platform: Platform) -> Case:
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert platform.worker_state(worker_of(saga)) == "TERMINATED"
+        assert made(platform.folder) == []
+
+    return replace(provisioning(platform), judge=judge, failing="publish")
+
+
+def recovery_turned_back(platform: Platform) -> Case:
+    case = recovery(platform)
+    old, job = case.given["worker_id"], case.given["job_id"]
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert orchestration.look(job).held_by == old
+        assert platform.worker_state(worker_of(saga)) == "TERMINATED"
+        assert made(platform.folder) == [resource_of(old)]
+
+    return replace(case, judge=judge, failing="transfer_job")
+
+
+def execution_turned_back(platform: Platform) -> Case:
+    platform.ready_worker()
+    job = platform.enqueue(orchestrated=True)
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert platform.state(job) == "MANUAL_INTERVENTION_REQUIRED"
+        assert platform.place(job) == []
+
+    return Case(kind="EXECUTION", given={"job_id": job}, judge=judge, failing="execute")
+
+
+def cancellation_turned_back(platform: Platform) -> Case:
+    job = platform.enqueue()
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert platform.state(job) == "PENDING"
+
+    return Case(kind="CANCELLATION", given={"job_id": job}, judge=judge, failing="request_stop")
+
+
+def timeout_turned_back(platform: Platform) -> Case:
+    case = timeout(platform)
+    job = case.given["job_id"]
+    worker = orchestration.look(job).held_by
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert platform.state(job) == "RUNNING"
+        assert orchestration.look(job).held_by == worker
+
+    return replace(case, judge=judge, failing="end_run")
+
+
+def cleanup_turned_back(platform: Platform) -> Case:
+    case = cleanup(platform)
+
+    def judge(saga: uuid.UUID) -> None:
+        assert platform.outcome(saga) == "COMPENSATED", platform.error(saga)
+        assert made(platform.folder) == [resource_of(case.given["worker_id"])]
+
+    return replace(case, judge=judge, failing="find_leftovers")
+
+
+FORWARD = [provisioning, recovery, execution, cancellation, timeout, cleanup]
+BACKWARD = [
     provisioning_in_vain,
-    recovery,
-    execution,
-    cancellation,
-    timeout,
-    cleanup,
+    provisioning_turned_back,
+    recovery_turned_back,
+    execution_turned_back,
+    cancellation_turned_back,
+    timeout_turned_back,
+    cleanup_turned_back,
 ]
+CASES = [*FORWARD, *BACKWARD]
 #: Of each case a point, by a seed: one of the first, which every saga has.
 SAMPLE = [(case, Random(number).randrange(2, 9)) for number, case in enumerate(CASES)]
+#: Points that the shortest one has: one local step that fails, and nothing to undo.
+FEWEST = 6
 
 
 @pytest.fixture(autouse=True)
@@ -156,14 +245,15 @@ def no_trigger(platform: Platform) -> Any:
 
 def killed(platform: Platform, make: Callable[[Platform], Case], number: int) -> bool:
     """Whether the runner died; the saga has ended well in any case."""
-    platform.empty()
+    empty(TABLES)
     for path in platform.folder.iterdir():
         path.unlink()
     case = make(platform)
     given = {name: str(value) for name, value in case.given.items()}
     (platform.folder / "journal").unlink(missing_ok=True)
     saga = start(case.kind, given)
-    code = run_and_die(number)
+    definitions = [case.definition]
+    code = run_and_die(number, definitions=definitions)
     assert code in {0, -signal.SIGKILL}
     platform.execute(
         "UPDATE sagas SET lease_until = clock_timestamp() WHERE lease_until IS NOT NULL"
@@ -172,7 +262,7 @@ def killed(platform: Platform, make: Callable[[Platform], Case], number: int) ->
         if platform.outcome(saga) is not None:
             break
         platform.hurry()
-        platform.drive()
+        platform.drive(definitions)
     case.judge(saga)
     return code != 0
 
@@ -189,4 +279,4 @@ def test_at_every_point(platform: Platform, make: Callable[[Platform], Case]) ->
     while killed(platform, make, number):
         number += 1
         assert number < MOST_POINTS
-    assert number >= 8
+    assert number >= FEWEST

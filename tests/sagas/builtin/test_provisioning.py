@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from jobs.services import providers
-from sagas.builtin.infrastructure import resource_of, worker_of
+from sagas.builtin.infrastructure import WORKER, resource_of, worker_of
+from sagas.services import locks
 from tests.sagas.builtin.conftest import WHO, Platform
 from tests.sagas.builtin.fleet import asked, made
 
@@ -33,6 +34,22 @@ def test_a_provider_makes_a_worker_which_registers(platform: Platform) -> None:
         ("WorkerProvisioned", f"saga PROVISIONING {saga}"),
     ]
     assert platform.value("SELECT count(*) FROM outbox_events") == 0
+
+
+def test_nobody_else_works_on_the_worker_while_it_is_being_made(platform: Platform) -> None:
+    saga = platform.run_saga(
+        "PROVISIONING", provider_id=platform.provider(config={"registers": False})
+    )
+    worker = worker_of(saga)
+
+    assert platform.outcome(saga) is None
+    assert locks.holder(WORKER, worker) == saga
+    platform.execute("UPDATE sagas SET cancel_requested_at = now()")
+    platform.hurry()
+    platform.drive()
+
+    assert platform.outcome(saga) == "CANCELLED"
+    assert locks.holder(WORKER, worker) is None
 
 
 def test_no_token_is_stored_or_told(platform: Platform) -> None:

@@ -10,6 +10,8 @@ import pytest
 from jobs.services import orchestration, workers
 from sagas.builtin import infrastructure, recovery
 from sagas.builtin.infrastructure import resource_of, worker_of
+from sagas.services import locks
+from sagas.services.start import start
 from tests.sagas.builtin.conftest import WHO, Platform
 from tests.sagas.builtin.fleet import asked, made
 
@@ -54,6 +56,28 @@ def test_the_job_goes_to_a_new_worker(platform: Platform, old: uuid.UUID, sign: 
         "WHERE event_type = 'JobTransferred'"
     )
     assert payload == f"{old} {new}"
+
+
+def test_it_waits_while_the_lost_worker_is_still_being_made(
+    platform: Platform, old: uuid.UUID
+) -> None:
+    job = platform.running_job(old)
+    platform.silence(old)
+    making = start("CANCELLATION", {"job_id": str(job)})
+    platform.execute("UPDATE sagas SET due_at = NULL WHERE id = %s", [making])
+    locks.acquire(making, infrastructure.WORKER, old)
+
+    saga = recover(platform, job, old)
+    assert platform.outcome(saga) is None
+    assert platform.steps(saga)["reserve_worker"] == "PENDING"
+    locks.release(making, infrastructure.WORKER, old)
+    platform.execute("UPDATE sagas SET due_at = now() WHERE id = %s", [saga])
+    platform.execute("UPDATE saga_steps SET due_at = NULL")
+    platform.drive()
+
+    assert platform.outcome(saga) == "COMPLETED", platform.error(saga)
+    assert locks.holder(infrastructure.WORKER, old) is None
+    assert locks.holder(infrastructure.WORKER, worker_of(saga)) is None
 
 
 def test_the_place_of_the_lost_one_is_free(platform: Platform) -> None:

@@ -90,7 +90,7 @@ class TestTrouble:
         pages = [get(page, path, database=alias) for path in ("", "status/", "1/change/")]
 
         for markup in (*pages, post(page, database=alias)):
-            assert "hodei.schema works on PostgreSQL alone" in words(markup)
+            assert "Hodei works on PostgreSQL alone" in words(markup)
 
     def test_files_that_make_no_graph(self, page: Client, failed: str, install: Install) -> None:
         install("ledger", "orphaned")
@@ -128,8 +128,7 @@ class TestTrouble:
         assert len([record for record in caplog.records if record.exc_info]) == 2
 
     def test_a_role_that_may_not_read_the_history(self, page: Client, failed_copy: str) -> None:
-        role = "hodei_test_reader"
-        execute(failed_copy, f"DROP ROLE IF EXISTS {role}")
+        role = f"{connections[failed_copy].settings_dict['NAME']}_reader"
         execute(failed_copy, f"CREATE ROLE {role}; GRANT SELECT ON django_migrations TO {role}")
         try:
             execute(failed_copy, f"SET ROLE {role}")

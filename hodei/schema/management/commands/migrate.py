@@ -9,7 +9,6 @@ With HODEI_SCHEMA_EXTEND_MIGRATE = False the next ``migrate`` of INSTALLED_APPS 
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from django.db import Error, connections
 from hodei.schema import conf
 from hodei.schema.connection import connection_failed
 from hodei.schema.errors import SchemaError
+from hodei.schema.management.arguments import seconds, whole
 from hodei.schema.management.databases import heading
 from hodei.schema.run.progress import Lines, Progress, Terminal
 from hodei.schema.run.start import migration_run
@@ -50,7 +50,7 @@ class Migrate(migrate.Command):
         super().add_arguments(parser)
         parser.add_argument(
             "--lock-wait",
-            type=_seconds,
+            type=seconds(),
             default=conf.LOCK_WAIT_SECONDS,
             metavar="SECONDS",
             help=(
@@ -60,7 +60,7 @@ class Migrate(migrate.Command):
         )
         parser.add_argument(
             "--lock-retries",
-            type=_number,
+            type=whole("attempts", 0),
             default=conf.LOCK_RETRIES,
             metavar="N",
             help=(
@@ -151,19 +151,3 @@ def _exists(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds; give 0 or more.")
-    return value
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of attempts; give 0 or more.")
-    return int(text)

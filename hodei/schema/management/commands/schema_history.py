@@ -19,23 +19,23 @@ could not be read.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import sys
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from hodei.schema.connection import check_connection
 from hodei.schema.history import Run, read_runs
+from hodei.schema.management.arguments import past, whole
 from hodei.schema.management.databases import heading
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, ReportCommand
 from hodei.schema.suggestions import not_found
 from hodei.schema.tables import render
-from hodei.schema.timing import duration, instant
+from hodei.schema.timing import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ class Command(ReportCommand):
         )
         parser.add_argument(
             "--since",
-            type=_since,
+            type=past,
             metavar="WHEN",
             help=(
                 "Only what began at this time or later: a date (2026-03-31), a time in UTC "
@@ -195,14 +195,5 @@ def table_of_values(runs: Sequence[Run]) -> str:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of runs; give 0 or more.")
     # The server counts no further.
-    return min(int(text), sys.maxsize)
-
-
-def _since(text: str) -> datetime:
-    try:
-        return instant(text, datetime.now(UTC))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return min(whole("runs", 0)(text), sys.maxsize)

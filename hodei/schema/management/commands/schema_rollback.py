@@ -7,7 +7,6 @@ configuration; 3 the database could not be read, or not be backed up; 4 a lock w
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from hodei.schema.connection import check_connection
+from hodei.schema.management.arguments import whole
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, PlanCommand
 from hodei.schema.readiness import count_of
 from hodei.schema.rollback.guards import Refused, refuse
@@ -66,7 +66,7 @@ class Command(PlanCommand):
         )
         parser.add_argument(
             "--steps",
-            type=_steps,
+            type=whole("steps"),
             metavar="N",
             help="Undo the last N migrations of all apps, in place of one.",
         )
@@ -309,13 +309,3 @@ def _wish(options: dict[str, Any]) -> Wish:
     if app is not None:
         return After(app, name)
     return Last(steps or 1) if release is None else Since(release)
-
-
-def _steps(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of steps, 1 or more")
-    return value

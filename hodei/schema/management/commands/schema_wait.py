@@ -10,7 +10,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from argparse import ArgumentTypeError
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -18,7 +17,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from hodei.schema.errors import SchemaError
-from hodei.schema.management.reports import FOUND, MISUSE, UNVERIFIED
+from hodei.schema.management.arguments import seconds
+from hodei.schema.management.reports import FOUND, INTERRUPTED, MISUSE, UNVERIFIED
 from hodei.schema.readiness import KnownMigrations, count_of
 from hodei.schema.results import Severity
 from hodei.schema.suggestions import not_found
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SECONDS = 300.0
 ENDED_BY_SIGTERM = 128 + signal.SIGTERM
-ENDED_BY_SIGINT = 128 + signal.SIGINT
 
 
 class Command(BaseCommand):
@@ -59,7 +58,7 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--timeout",
-            type=_seconds,
+            type=seconds(),
             default=DEFAULT_SECONDS,
             metavar="SECONDS",
             help=(
@@ -97,7 +96,7 @@ class Command(BaseCommand):
         except SchemaError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         except KeyboardInterrupt:
-            raise CommandError("Interrupted.", returncode=ENDED_BY_SIGINT) from None
+            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
     def wait(
         self, name: str, options: dict[str, Any], start: float, migrations: KnownMigrations
@@ -152,16 +151,6 @@ def advice(outcome: Outcome) -> str:
     if outcome.readiness.is_valid:
         return "See schema_validate."
     return "Run migrate, or wait longer (--timeout)."
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no number of seconds; give 0 or more.")
-    return seconds
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

@@ -1,0 +1,66 @@
+"""A person decides about all that match a filter, by keyboard, and can read what is asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hodei.admin import sweeping
+from jobs.models import Job
+from tests.admin.pages import list_of
+from tests.browser.conftest import Visit
+from tests.browser.looks import FAINT, UNNAMED
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+WHY = "the customer has called"
+PENDING = {"state__exact": "PENDING"}
+
+
+def test_by_keyboard_from_the_list_to_the_end(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "MOST_PER_REQUEST", 3)
+    number = Job.objects.filter(state="PENDING").count()
+    assert 3 < number <= 6
+    page = visit.open(list_of(Job, **PENDING))
+
+    page.locator(".hodei-sweeps summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert f"Cancel: {number} jobs" in page.locator("#content h1").inner_text()
+    page.get_by_label("At most, a second").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.type(WHY)
+    page.keyboard.press("Tab")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    assert "3 cancelled" in page.get_by_role("status").inner_text()
+    assert page.get_by_label("Reason").input_value() == WHY
+    page.get_by_role("button", name=f"Go on with {number - 3}").focus()
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+
+    assert page.locator(".messagelist").inner_text() == f"{number} jobs cancelled."
+    assert page.url.endswith("?state__exact=PENDING")
+    assert not Job.objects.filter(state="PENDING").exists()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_asked_can_be_read(visit: Visit, width: int, scheme: Any) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 900})
+    visit.page.emulate_media(color_scheme=scheme)
+    page = visit.open(list_of(Job, **PENDING))
+    page.locator(".hodei-sweeps summary").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(UNNAMED.replace("#content", ".hodei-sweeps")) == []
+    page.locator(".hodei-sweeps").get_by_role("link", name="Change priority").click()
+
+    assert "state: Pending" in page.locator(".hodei-matching").inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(FAINT) == []
+    assert page.evaluate(UNNAMED) == []

@@ -1,0 +1,1 @@
+"""Claim, start, finish, renew, rescue: each statement, and two at once."""

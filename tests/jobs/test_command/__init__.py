@@ -1,0 +1,1 @@
+"""The executor ``command``: what can be enqueued, how it runs, and how it ends."""

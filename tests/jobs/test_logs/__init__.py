@@ -1,0 +1,1 @@
+"""What jobs write: masked, framed, spooled, stored, tailed, read, and purged."""

@@ -1,0 +1,1 @@
+"""Periodic jobs: each due time once, whatever the clocks and the tickers do."""

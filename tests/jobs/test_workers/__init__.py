@@ -1,0 +1,1 @@
+"""Workers register, live and end; tokens let them in once."""

@@ -1,0 +1,77 @@
+"""Two who do something at the same moment, each on a connection of its own, again and again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from django.db import connections
+
+#: Rounds of a pair: which of two comes first is chance, so it is tried so often.
+ROUNDS = 15
+SECONDS = 30
+
+
+class Meeting:
+    """Threads that keep their connections from one round to the next."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads)
+        self._threads = threads
+
+    def together(self, *calls: Callable[[], Any]) -> list[Any]:
+        """What each returned, or raised; begun at the same moment, in this order."""
+        barrier = threading.Barrier(len(calls))
+
+        def at_once(call: Callable[[], Any]) -> Any:
+            try:
+                connections["default"].ensure_connection()
+                barrier.wait(SECONDS)
+                return call()
+            except Exception as error:  # noqa: BLE001  (the test looks at it)
+                return error
+
+        started = [self._pool.submit(at_once, call) for call in calls]
+        return [one.result(SECONDS) for one in started]
+
+    def close(self) -> None:
+        def leave(barrier: threading.Barrier) -> None:
+            connections.close_all()
+            barrier.wait(SECONDS)
+
+        barrier = threading.Barrier(self._threads)
+        for one in [self._pool.submit(leave, barrier) for _ in range(self._threads)]:
+            one.result(SECONDS)
+        self._pool.shutdown()
+
+
+@contextmanager
+def meeting(threads: int = 2) -> Iterator[Meeting]:
+    found = Meeting(threads)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """What each returned, or raised."""
+    with meeting(len(calls)) as found:
+        return found.together(*calls)
+
+
+def in_turns(
+    first: Callable[[Any], Any], second: Callable[[Any], Any], *, prepare: Callable[[], Any]
+) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield (what was prepared, what became of the first, and of the second), for many rounds: in
+    every second one the second is begun first."""
+    with meeting() as both:
+        for number in range(ROUNDS):
+            about = prepare()
+            calls = (lambda: first(about), lambda: second(about))  # noqa: B023
+            found = both.together(*(calls if number % 2 else reversed(calls)))
+            one, other = found if number % 2 else reversed(found)
+            yield about, one, other

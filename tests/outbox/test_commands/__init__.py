@@ -1,0 +1,1 @@
+"""What an operator types: outbox_dlq, outbox_stats, outbox_prune."""

@@ -1,0 +1,1 @@
+"""What one person does with one dead letter, and two with the same."""
