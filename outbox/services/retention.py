@@ -123,13 +123,14 @@ class _Run:
                     # A session's lock would stay with the pooler.
                     _lock(session, "pg_try_advisory_xact_lock")
                 rows = session.execute(statement("outbox", f"prune_{name}"), asked).fetchall()
-            ((number, newest),) = rows
+            # Deleted, the newest, and how many were found.
+            ((number, newest, found),) = rows
             if number:
                 setattr(self.pruned, counter, getattr(self.pruned, counter) + number)
                 if self.tell is not None:
                     self.tell(self.pruned)
             # What was left out, because somebody has its row, is left to the next run.
-            if number < self.batch:
+            if found < self.batch or not number:
                 return
             since = newest
 

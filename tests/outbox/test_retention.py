@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,36 @@ class TestDeadLetters:
         self.make_old(outbox)
 
         assert prune(LETTERS) == Pruned()
+
+    def test_it_waits_for_nobody(self, outbox: Outbox) -> None:
+        """Whoever decides about a letter takes its event before it: the other way round, and with
+        waiting, one of the two would be ended by the server."""
+        letters = [dead_letters.discard(die(outbox, uuid.uuid4(), n), **BY) for n in range(1, 6)]
+        self.make_old(outbox)
+        with transaction.atomic():
+            outbox.execute(
+                "SELECT FROM outbox_events WHERE id = %s FOR UPDATE", [letters[1].event_id]
+            )
+
+            (found,) = together(lambda: prune(LETTERS, batch=2))
+
+            assert found == Pruned(dead_letters=4)
+            assert outbox.value("SELECT id FROM outbox_dlq FOR UPDATE") == letters[1].letter_id
+        assert events(outbox) == 1
+        assert prune(LETTERS) == Pruned(dead_letters=1)
+
+    def test_a_batch_that_others_hold_does_not_go_round_for_ever(self, outbox: Outbox) -> None:
+        for number in range(1, 3):
+            dead_letters.discard(die(outbox, uuid.uuid4(), number), **BY)
+        self.make_old(outbox)
+        outbox.execute("UPDATE outbox_dlq SET moved_at = '2020-01-01'")
+        with transaction.atomic():
+            outbox.execute("SELECT FROM outbox_events FOR UPDATE")
+
+            (found,) = together(lambda: prune(LETTERS, batch=1))
+
+        assert found == Pruned()
+        assert prune(LETTERS, batch=1) == Pruned(dead_letters=2)
 
     @staticmethod
     def make_old(outbox: Outbox) -> None:
