@@ -2,19 +2,8 @@
 -- each way to it no more than a cap is looked at. A live one either is not due by itself, or has a
 -- deadline, and then the record of its incident leads to it. Indexes: sagas_live_idx, from one
 -- version of a kind to the next; idx_saga_audit_type; idx_sagas_state.
-WITH RECURSIVE kinds AS (
-    (SELECT saga_type, definition_version FROM sagas
-      WHERE state IN ('PENDING', 'IN_PROGRESS', 'COMPENSATING')
-      ORDER BY saga_type, definition_version LIMIT 1)
-    UNION ALL
-    SELECT n.saga_type, n.definition_version
-      FROM kinds AS k
-     CROSS JOIN LATERAL (
-           SELECT s.saga_type, s.definition_version FROM sagas AS s
-            WHERE s.state IN ('PENDING', 'IN_PROGRESS', 'COMPENSATING')
-              AND (s.saga_type, s.definition_version) > (k.saga_type, k.definition_version)
-            ORDER BY s.saga_type, s.definition_version LIMIT 1) AS n
-), resting AS (
+\ir parts/live_kinds.sql
+, resting AS (
     SELECT r.id
       FROM kinds AS k
      CROSS JOIN unnest(ARRAY['PENDING', 'IN_PROGRESS', 'COMPENSATING']) AS l (state)

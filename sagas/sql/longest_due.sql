@@ -2,19 +2,7 @@
 -- each state, so many that have waited longest; and whether a runner drives others that were started
 -- with the same steps, among those that are due next: what is driven is due when its lease ends, which is soon.
 -- Index: sagas_live_idx.
-WITH RECURSIVE kinds AS (
-    (SELECT saga_type, definition_version FROM sagas
-      WHERE state IN ('PENDING', 'IN_PROGRESS', 'COMPENSATING')
-      ORDER BY saga_type, definition_version LIMIT 1)
-    UNION ALL
-    SELECT n.saga_type, n.definition_version
-      FROM kinds AS k
-     CROSS JOIN LATERAL (
-           SELECT s.saga_type, s.definition_version FROM sagas AS s
-            WHERE s.state IN ('PENDING', 'IN_PROGRESS', 'COMPENSATING')
-              AND (s.saga_type, s.definition_version) > (k.saga_type, k.definition_version)
-            ORDER BY s.saga_type, s.definition_version LIMIT 1) AS n
-)
+\ir parts/live_kinds.sql
 SELECT due.id, k.saga_type, k.definition_version, due.steps_hash, due.due_at,
        coalesce(due.steps_hash = ANY (driven.hashes), false)
   FROM kinds AS k

@@ -1,19 +1,8 @@
 -- How many sagas are live, by state, and how many of them have been due for a while; counted no
 -- further than a cap, from one version of a kind to the next.
 -- Indexes: sagas_live_idx, idx_sagas_state.
-WITH RECURSIVE kinds AS (
-    (SELECT saga_type, definition_version FROM sagas
-      WHERE state IN ('PENDING', 'IN_PROGRESS', 'COMPENSATING')
-      ORDER BY saga_type, definition_version LIMIT 1)
-    UNION ALL
-    SELECT n.saga_type, n.definition_version
-      FROM kinds AS k
-     CROSS JOIN LATERAL (
-           SELECT s.saga_type, s.definition_version FROM sagas AS s
-            WHERE s.state IN ('PENDING', 'IN_PROGRESS', 'COMPENSATING')
-              AND (s.saga_type, s.definition_version) > (k.saga_type, k.definition_version)
-            ORDER BY s.saga_type, s.definition_version LIMIT 1) AS n
-), untaken AS (
+\ir parts/live_kinds.sql
+, untaken AS (
     SELECT due.due_at
       FROM kinds AS k
      CROSS JOIN unnest(ARRAY['PENDING', 'IN_PROGRESS', 'COMPENSATING']) AS l (state)

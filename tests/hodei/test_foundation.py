@@ -62,6 +62,14 @@ class TestStatement:
         assert text.startswith("SELECT count(pg_advisory_xact_lock(%(turn)s, lane))\n")
         assert "--" not in text
 
+    def test_holds_the_parts_that_it_shares_with_others(self) -> None:
+        part = statement("sagas", "parts/live_kinds")
+        for name in ("statistics", "longest_due", "for_a_person"):
+            text = statement("sagas", name)
+
+            assert text.startswith(f"{part}\n")
+            assert "\\ir" not in text
+
     def test_one_that_is_not_there(self) -> None:
         with pytest.raises(FileNotFoundError):
             statement("outbox", "nonsense")
