@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hodei.redaction import redact_text
 from hodei.sql import statement
 from jobs import telling
-from jobs.runs import Claimed, Ended
+from jobs.runs import Cancelled, Claimed, Ended
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,8 +26,9 @@ MOST_LOST_LEASES = 5
 #: Seconds by which jobs that were lost again are kept apart, at most and for each time before.
 APART_SECONDS = 15.0
 LOST = "The worker that ran it vanished, and its lease ran out."
-#: States that are on record always.
-ENDED_BADLY = frozenset({"FAILED", "TIMEOUT", "CANCELLED"})
+#: States of runs that may be on record whatever the settings are. What would go back is among them:
+#: it is CANCELLED where somebody has asked for that.
+MAY_BE_TOLD = frozenset({"FAILED", "TIMEOUT", "CANCELLED", "PENDING"})
 #: Characters of an error that the audit and events have.
 LONGEST_TOLD = 1_000
 
@@ -103,7 +104,7 @@ def finish(session: psycopg.Connection[Any], ended: Sequence[Ended]) -> set[uuid
     """Write down how runs ended; returns the ids of those that were still ours."""
     states = [one.state.value for one in ended]
     rows = session.execute(
-        telling.text("finish", None if ENDED_BADLY.intersection(states) else telling.UNEVENTFUL),
+        telling.text("finish", None if MAY_BE_TOLD.intersection(states) else telling.UNEVENTFUL),
         {
             "ids": [one.id for one in ended],
             "epochs": [one.epoch for one in ended],
@@ -115,6 +116,7 @@ def finish(session: psycopg.Connection[Any], ended: Sequence[Ended]) -> set[uuid
             "kinds": _column([one.kind and one.kind.value for one in ended]),
             "classes": _column([one.error_class for one in ended]),
             "traces": _column([one.traceback for one in ended]),
+            "cancelled": Cancelled().message,
             "told": _column([one.error and redact_text(one.error)[:LONGEST_TOLD] for one in ended]),
         },
     ).fetchall()

@@ -174,11 +174,13 @@ def _of_row(job_id: uuid.UUID, row: Sequence[Any]) -> Result:
         enqueued_at=job.created_at,
     )
     begins = [datetime.fromisoformat(one["started_at"]) for one in attempts if one["started_at"]]
+    # None where the newest claim of it did not begin.
+    began = begins if job.started_at is None else [*begins, job.started_at]
     _set(
         found,
         status=STATUSES[state],
-        started_at=min([*begins, job.started_at]) if job.started_at else None,
-        last_attempted_at=job.started_at,
+        started_at=min(began, default=None),
+        last_attempted_at=max(began, default=None),
         finished_at=job.completed_at if state in JOB_FINAL else None,
     )
     if state is JobState.SUCCEEDED and job.result is not None:

@@ -43,8 +43,8 @@ TELLS: dict[str, frozenset[str]] = {
     "leave_assigned": frozenset({JobEvent.RETURNED}),
     "rescue": frozenset({JobEvent.RESCUED, JobEvent.FAILED, JobEvent.CANCELLED}),
 }
-#: What a batch of runs can tell of that none of them ended badly.
-UNEVENTFUL = frozenset({JobEvent.SUCCEEDED, JobEvent.RETURNED, JobEvent.RETRY_SCHEDULED})
+#: What a batch of runs can tell of that all did what they should.
+UNEVENTFUL = frozenset({JobEvent.SUCCEEDED})
 
 #: A version 7 UUID: rows that come one after the other lie beside each other in the index.
 _ID = (

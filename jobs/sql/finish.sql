@@ -2,7 +2,8 @@
 -- does not return was lost. A run that is to be tried again goes back, now or later, to the end of its
 -- priority; what has not begun (PENDING without seconds) to where it stood, unless somebody stands
 -- there. One that ended for good stays. Failed runs leave an attempt behind. A job that was completed
--- in a transaction of its own stays as that left it.
+-- in a transaction of its own stays as that left it. What would go back and was asked to be stopped is
+-- CANCELLED: its worker had not heard of it yet.
 WITH ended AS (
     SELECT * FROM unnest(%(ids)b::uuid[], %(epochs)b::bigint[], %(states)b::text[],
                          %(results)s::jsonb[], %(errors)s::text[], %(seconds)s::float8[],
@@ -13,13 +14,22 @@ WITH ended AS (
 ), mine AS (
     DELETE FROM job_leases AS l USING ended
      WHERE l.job_id = ANY(%(ids)b::uuid[]) AND l.job_id = ended.id AND l.epoch = ended.epoch
-    RETURNING ended.*, l.worker_id, l.place, l.enqueued_at
+    RETURNING ended.*, l.worker_id, l.place, l.enqueued_at,
+              ended.state = 'PENDING' AND ended.seconds IS NULL AS unbegun,
+              ended.state = 'PENDING' AND l.cancel_requested_at IS NOT NULL AS stopped
 ), written AS (
     UPDATE jobs AS j
-       SET state = mine.state, result = mine.result, error_message = mine.error,
+       SET state = CASE WHEN mine.stopped THEN 'CANCELLED' ELSE mine.state END,
+           result = CASE WHEN mine.unbegun THEN j.result ELSE mine.result END,
+           error_message = CASE WHEN mine.stopped THEN %(cancelled)s
+                                WHEN mine.unbegun THEN j.error_message
+                                ELSE mine.error END,
            attempts = j.attempts - (NOT mine.spent)::int,
-           completed_at = CASE WHEN mine.state <> 'PENDING' THEN clock_timestamp() END,
-           run_after = CASE WHEN mine.state = 'PENDING' AND mine.seconds > 0
+           started_at = CASE WHEN mine.unbegun AND j.state = 'RUNNING' THEN NULL
+                             ELSE j.started_at END,
+           completed_at = CASE WHEN mine.stopped OR mine.state <> 'PENDING'
+                               THEN clock_timestamp() END,
+           run_after = CASE WHEN mine.state = 'PENDING' AND mine.seconds > 0 AND NOT mine.stopped
                             THEN clock_timestamp() + mine.seconds * interval '1 second'
                             ELSE j.run_after END,
            updated_at = clock_timestamp()
@@ -29,7 +39,7 @@ WITH ended AS (
     RETURNING j.id, j.state, j.queue, j.priority, j.run_after, j.attempts, j.started_at,
               mine.seconds, mine.kind, mine.class, mine.error, mine.trace, mine.worker_id,
               j.orchestrated,
-              CASE WHEN mine.seconds IS NULL THEN mine.place END AS place, mine.enqueued_at
+              CASE WHEN mine.unbegun THEN mine.place END AS place, mine.enqueued_at
               /*told , j.name, j.correlation_id, j.trace_parent, mine.told*/
 ), again AS (
     INSERT INTO job_queue (id, job_id, queue, priority, enqueued_at)

@@ -230,19 +230,21 @@ class LifeCycle(RuleBasedStateMachine):
         if model.state in FINAL:
             model.place = None  # it was completed in a transaction of its own
             return
-        if not job.started and model.state == "RUNNING":
-            # A worker does not return what it has begun; the machine may.
-            model.become("PENDING", "JobReturned", QUEUE, keeps_place=True)
-            return
+        # A worker does not return what it has begun; the machine may.
         self.ended(model, job, how)
 
     def ended(self, model: Model, job: Claimed, how: str) -> None:
-        if not job.started:
+        goes_back = how.startswith("again") and job.attempts < job.max_attempts
+        if job.started and how.startswith("snooze"):
+            model.attempts -= 1
+            goes_back = True
+        if model.is_cancel_requested and (goes_back or not job.started):
+            model.become("CANCELLED", "JobCancelled")
+        elif not job.started:
             model.become("PENDING", "JobReturned", QUEUE, keeps_place=True)
         elif how.startswith("snooze"):
-            model.attempts -= 1
             model.become("PENDING", "JobReturned", LATER if "later" in how else QUEUE)
-        elif how.startswith("again") and job.attempts < job.max_attempts:
+        elif goes_back:
             model.become("PENDING", "JobRetryScheduled", LATER if "later" in how else QUEUE)
         else:
             state, told = {

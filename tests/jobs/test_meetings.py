@@ -223,6 +223,13 @@ def test_a_priority_that_was_changed_is_the_one_it_waits_with(jobs: Jobs, second
         jobs.execute("DELETE FROM jobs")
 
 
+@pytest.mark.parametrize("again", [AGAIN, AT_ONCE], ids=["later", "at once"])
+def test_a_run_that_would_go_back_leaves_no_cancel_unheard(jobs: Jobs, again: Any) -> None:
+    for job, _one, _other in in_turns(cancel, again, prepare=Prepared(jobs).running):
+        assert jobs.state(job) == "CANCELLED"
+        assert jobs.place(job) == []
+
+
 @pytest.mark.parametrize(("act", "state"), [(retry, "failed"), (release, "held"), (delete, "held")])
 def test_what_two_people_do_is_done_once(jobs: Jobs, act: Any, state: str) -> None:
     for _job, one, other in in_turns(act, act, prepare=getattr(Prepared(jobs), state)):

@@ -146,6 +146,7 @@ class TestWorker:
             **found,
             "states": ["FAILED"] * number,
             "spent": [True] * number,
+            "cancelled": "Cancelled",
             **{name: [None] * number for name in names},
         }
 

@@ -60,6 +60,14 @@ def rescued_and_cancelled(session: Any, job: uuid.UUID) -> object:
     return rescued(session, job)
 
 
+def cancelled_meanwhile(outcome: Any) -> Callable[[Any, uuid.UUID], object]:
+    def act(session: Any, job: uuid.UUID) -> object:
+        session.execute("UPDATE job_leases SET cancel_requested_at = now()")
+        return ended(outcome)(session, job)
+
+    return act
+
+
 HELD = ("ASSIGNED", "RUNNING")
 #: What is done, where it leads, and from which states.
 ACTS: Mapping[str, tuple[Callable[[Any, uuid.UUID], object], str, tuple[str, ...]]] = {
@@ -73,6 +81,7 @@ ACTS: Mapping[str, tuple[Callable[[Any, uuid.UUID], object], str, tuple[str, ...
     "timed out": (ended(TimedOut("late", retryable=False)), "TIMEOUT", HELD),
     "cancelled": (ended(Cancelled()), "CANCELLED", HELD),
     "snoozed": (ended(Snoozed(9.0)), "PENDING", HELD),
+    "cancelled before a retry": (cancelled_meanwhile(AGAIN), "CANCELLED", HELD),
     "completed": (completed, "SUCCEEDED", ("RUNNING",)),
     "rescued": (rescued, "PENDING", HELD),
     "rescued at last": (rescued_at_last, "FAILED", ("RUNNING",)),

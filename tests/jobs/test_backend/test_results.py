@@ -15,7 +15,8 @@ from hodei.compat import (
     TaskResultStatus,
     task_backends,
 )
-from jobs import task_results
+from hodei.sessions import connect
+from jobs import leases, retry, task_results
 from jobs.services import lifecycle
 from jobs.states import JobState
 from tests.jobs import example_tasks as examples
@@ -79,6 +80,34 @@ class TestResults:
 
         assert result.status == TaskResultStatus.READY
         assert (result.attempts, len(result.errors), result.finished_at) == (1, 1, None)
+
+    @pytest.mark.parametrize(
+        ("starting", "ending"), [(0, "returned"), (2, "returned"), (0, "lost")]
+    )
+    def test_of_a_claim_that_did_not_begin(self, tasks: Jobs, starting: int, ending: str) -> None:
+        """It is as it was: one that has not run yet, and one that waits for another run."""
+        failed = examples.ask_for_retry.enqueue(3600)
+        tasks.drain()
+        failed.refresh()
+        before = (failed.worker_ids, failed.started_at, failed.last_attempted_at)
+        tasks.execute("UPDATE job_queue_deferred SET run_after = now()")
+        new = examples.add.enqueue(1)
+
+        with connect("default", "test") as session:
+            leases.promote(session)
+            held = leases.claim(session, uuid.uuid4(), ["default"], 2, starting=starting)
+            if ending == "returned":
+                leases.finish(session, [retry.returned(job) for job in held])
+            else:
+                tasks.execute("UPDATE job_leases SET expires_at = '-infinity'")
+                leases.rescue(session)
+        new.refresh()
+        failed.refresh()
+
+        assert new.status == failed.status == TaskResultStatus.READY
+        assert (new.worker_ids, new.started_at, new.last_attempted_at) == ([], None, None)
+        assert (failed.worker_ids, failed.started_at, failed.last_attempted_at) == before
+        assert (len(held), len(failed.errors)) == (2, 1)
 
     def test_while_it_runs(self, tasks: Jobs) -> None:
         examples.tell.enqueue(1, a=2)

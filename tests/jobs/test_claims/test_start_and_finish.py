@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
+
+import pytest
 
 from jobs import leases, retry
-from jobs.runs import Snoozed
+from jobs.runs import Failed, Snoozed, TimedOut
 from jobs.services import lifecycle
+from jobs.services.lifecycle import CancelOutcome
 from jobs.states import FailureKind, JobState
 from tests.jobs.conftest import Jobs
 from tests.jobs.test_claims.kit import ME, OTHER, Session, claim, ended
@@ -120,6 +124,62 @@ class TestFinish:
         leases.finish(session, [retry.end(job, Snoozed(0.0), rng=Random(1))])
 
         assert jobs.rows("SELECT job_id FROM job_queue ORDER BY id") == [(second,), (first,)]
+
+    def test_one_that_is_returned_is_as_it_was(self, jobs: Jobs, session: Session) -> None:
+        """Also what is said of the run before it, and when that began."""
+        jobs.enqueue(1)
+        (job,) = claim(session)
+        failure = Failed(FailureKind.UNKNOWN, "no", result={"a": 1}, retry_in=0.0)
+        leases.finish(session, [retry.end(job, failure, rng=Random(1))])
+        said = "SELECT state, attempts, error_message, result::text FROM jobs"
+        assert jobs.rows(said) == [("PENDING", 1, "no", '{"a": 1}')]
+        for starting, begins in ((0, 1), (1, 0)):
+            (job,) = claim(session, starting=starting)
+            leases.finish(session, [retry.returned(job)])
+
+            assert jobs.rows(said) == [("PENDING", 1, "no", '{"a": 1}')]
+            # Of a claim that was to begin at once, the time of the run before is gone.
+            assert jobs.value("SELECT count(started_at) FROM jobs") == begins
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            Failed(FailureKind.UNKNOWN, "no", retry_in=60.0),
+            Failed(FailureKind.UNKNOWN, "no", retry_in=0.0),
+            TimedOut("late"),
+            Snoozed(60.0),
+            Snoozed(0.0),
+            None,
+        ],
+        ids=["later", "at once", "timeout", "snooze", "snooze for no time", "returned"],
+    )
+    def test_what_would_run_again_and_was_cancelled_does_not(
+        self, jobs: Jobs, session: Session, outcome: Any
+    ) -> None:
+        """It ended before its worker had heard of that."""
+        job = jobs.enqueue(1)
+        (claimed,) = claim(session)
+        assert lifecycle.cancel(job, reason="no", actor="me") is CancelOutcome.REQUESTED
+        end = retry.end(claimed, outcome, rng=Random(1)) if outcome else retry.returned(claimed)
+
+        assert leases.finish(session, [end]) == {job}
+
+        assert jobs.rows("SELECT state, error_message, completed_at IS NULL, run_after FROM jobs") \
+            == [("CANCELLED", "Cancelled while it ran.", False, None)]  # fmt: skip
+        assert jobs.place(job) == []
+        failed = isinstance(outcome, Failed | TimedOut)
+        assert jobs.value("SELECT count(*) FROM job_failed_attempts") == failed
+
+    @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.TIMEOUT])
+    def test_what_has_ended_before_it_heard_of_a_cancel_keeps_its_end(
+        self, jobs: Jobs, session: Session, state: JobState
+    ) -> None:
+        job = jobs.enqueue(1)
+        (claimed,) = claim(session)
+        lifecycle.cancel(job, reason="no", actor="me")
+        leases.finish(session, [ended(claimed, state, error="its own")])
+
+        assert jobs.rows("SELECT state, error_message FROM jobs") == [(state, "its own")]
 
     def test_a_place_that_is_taken_is_left_to_who_has_it(
         self, jobs: Jobs, session: Session

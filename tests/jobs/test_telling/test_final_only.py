@@ -44,6 +44,16 @@ class TestFinalOnly:
 
         assert told.audit() == ["JobFailed"]
 
+    def test_so_are_those_that_would_have_run_again(self, told: Told, settings: Any) -> None:
+        settings.HODEI_OUTBOX = {"DESTINATIONS": {"default": CONSOLE}}
+        told.enqueue()
+        held = told.claim()
+        lifecycle.cancel(held[0].id, **WHO)
+        told.end(failed(retryable=True), jobs=held)
+
+        assert told.audit() == ["JobCancelRequested", "JobCancelled"]
+        assert told.events() == ["JobCancelled"]
+
 
 @pytest.mark.django_db
 class TestSecrets:
