@@ -59,9 +59,9 @@ def tick(session: psycopg.Connection[Any]) -> int:
 
 def _run(session: psycopg.Connection[Any], schedule: tuple[Any, ...]) -> int:
     key, name, cron, zone, spec, options, overlap, missed, next_run_at, last_job = schedule[:10]
-    last_run_at, now = schedule[10:]
+    newest_known, now = schedule[10:]
     try:
-        if last_run_at is not None and last_run_at > now:
+        if newest_known is not None and newest_known > now:
             _begin_anew(session, key, name, next(times(cron, zone, after=now), None))
             return 0
         due = decide(

@@ -1,6 +1,7 @@
 -- Whether there is anything to do, in one statement, which is what an idle worker costs: seconds
--- until the next deferred job is due, and until the next schedule is (NULL where none waits; where a
--- time was dealt with that is yet to come, the clock was put back, and that is due at once); whether a
+-- until the next deferred job is due, and until the next schedule is (NULL where none waits; where one
+-- was changed, or a time dealt with, at a time that is yet to come, the clock was put back, and that is
+-- due at once); whether a
 -- lease has run out; whether a worker is silent; and the queues that have jobs, the first so many by
 -- their names, by a walk from one to the next that reads one entry for each.
 -- Indices: job_queue_deferred_due_idx, job_schedules_due_idx, job_leases_expires_idx,
@@ -14,7 +15,8 @@ WITH RECURSIVE found AS (
 SELECT (SELECT extract(epoch FROM run_after - clock_timestamp())::float8
           FROM job_queue_deferred ORDER BY run_after LIMIT 1),
        CASE WHEN EXISTS (SELECT FROM job_schedules
-                          WHERE enabled AND last_run_at > clock_timestamp()) THEN 0.0
+                          WHERE enabled
+                            AND greatest(last_run_at, updated_at) > clock_timestamp()) THEN 0.0
             ELSE (SELECT extract(epoch FROM next_run_at - clock_timestamp())::float8
                     FROM job_schedules WHERE enabled AND next_run_at IS NOT NULL
                    ORDER BY next_run_at LIMIT 1) END,

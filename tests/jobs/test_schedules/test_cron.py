@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice, pairwise
+from functools import partial
+from itertools import islice, pairwise, takewhile
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,25 @@ class TestCron:
             "10-26 01:30",
             "10-27 01:30",
         ]
+
+    @pytest.mark.parametrize(
+        "zone",
+        [
+            # Clocks are changed at midnight, by half an hour, twice in Ramadan, and never.
+            *("America/Santiago", "Asia/Beirut", "Australia/Lord_Howe", "Africa/Casablanca"),
+            *("America/St_Johns", "Asia/Kathmandu", "UTC"),
+        ],
+    )
+    @pytest.mark.parametrize("hour", [0, 1, 2, 3, 23])
+    def test_a_certain_hour_comes_once_a_day_in_every_zone(self, zone: str, hour: int) -> None:
+        start, end = at("2026-01-01T12:00"), at("2028-01-01T12:00")
+        found = takewhile(
+            lambda instant: instant < end, cron.times(f"30 {hour} * * *", zone, after=start)
+        )
+        days = [instant.astimezone(ZoneInfo(zone)).date() for instant in found]
+
+        assert days == [days[0] + timedelta(days=number) for number in range(len(days))]
+        assert len(days) == 730
 
     @pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25"])
     @pytest.mark.parametrize(("expression", "number"), [("30 * * * *", 6), ("*/15 * * * *", 24)])
@@ -145,6 +166,34 @@ class TestDecide:
         )
 
         assert found.run == (at("2026-01-01T00:29"), at("2026-01-01T00:30"))
+
+    @pytest.mark.parametrize("missed", Missed)
+    @pytest.mark.parametrize("zone", ["Europe/Madrid", "America/Santiago", "Australia/Lord_Howe"])
+    @pytest.mark.parametrize("expression", ["30 2 * * *", "15 0,23 * * *", "*/20 1-3 * * *"])
+    @given(
+        start=st.sampled_from(["2026-03-27", "2026-04-03", "2026-09-04", "2026-10-02"]),
+        pauses=st.lists(st.integers(1, 3 * 86_400), min_size=1, max_size=8),
+    )
+    def test_whenever_somebody_looks_each_time_is_dealt_with_once(
+        self, missed: Missed, zone: str, expression: str, start: str, pauses: list[int]
+    ) -> None:
+        """From before the clocks are changed to after that, in summer and in winter."""
+        times = partial(cron.times, expression, zone, after=at(start))
+        now, due_at = at(start), next(times())
+        run: list[datetime] = []
+        number = 0
+        for seconds in pauses:
+            now += timedelta(seconds=seconds)
+            while due_at <= now:
+                found = decide(expression=expression, time_zone=zone, missed=missed,
+                               next_run_at=due_at, now=now)  # fmt: skip
+                assert found.next_run_at is not None
+                assert due_at < found.next_run_at
+                run, number, due_at = [*run, *found.run], number + found.missed, found.next_run_at
+
+        expected = list(takewhile(lambda instant: instant <= now, times()))
+        assert len(run) + number == len(expected)
+        assert run == [instant for instant in expected if instant in set(run)]
 
     def test_a_rare_time_is_found_all_the_same(self) -> None:
         found = self.decide(

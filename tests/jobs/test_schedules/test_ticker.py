@@ -110,6 +110,24 @@ class TestTick:
         assert ticker._run(session, schedule) == 0
         assert len(keys(jobs)) == before
 
+    def test_a_clock_that_was_put_back_after_nothing_was_enqueued(
+        self, jobs: Jobs, session: Session
+    ) -> None:
+        """By the wrong clock its times were skipped, or it was added or enabled. It goes on now."""
+        add(missed=Missed.SKIP)
+        jobs.execute(
+            "UPDATE job_schedules SET updated_at = now() + interval '1 day', "
+            "next_run_at = date_trunc('hour', now()) + interval '25 hours'"
+        )
+        Rescuer(uuid.uuid4()).look(session)
+
+        ((wait, changed),) = jobs.rows(
+            "SELECT next_run_at - now(), updated_at <= now() FROM job_schedules"
+        )
+        assert timedelta() < wait <= timedelta(hours=1)
+        assert changed
+        assert keys(jobs) == []
+
     @pytest.mark.parametrize("state", ["PENDING", "RUNNING", "MANUAL_INTERVENTION_REQUIRED"])
     def test_overlap_skip(self, jobs: Jobs, session: Session, state: str) -> None:
         add(missed=Missed.ALL, overlap=Overlap.SKIP)
