@@ -6,9 +6,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 
 from hodei.sessions import connect
@@ -418,6 +420,19 @@ class TestWorkers:
 
         for _provider, one, other in in_turns(disable, disable, prepare=self._provider):
             assert {one, other} == {True, False}
+
+    def test_of_two_changes_by_the_command_neither_is_lost(self, jobs: Jobs) -> None:
+        def change(*words: str) -> Callable[[uuid.UUID], None]:
+            return lambda provider: call_command(
+                "jobs_provider", "change", str(provider), *words, stdout=StringIO()
+            )
+
+        one, other = change("--priority", "7"), change("--max-workers", "3")
+        for provider, *errors in in_turns(one, other, prepare=self._provider):
+            assert errors == [None, None]
+            assert jobs.rows(
+                "SELECT priority, max_workers FROM provider_configs WHERE id = %s", [provider]
+            ) == [(7, 3)]
 
     def test_a_token_lets_one_in(self, jobs: Jobs) -> None:
         def prepare() -> tuple[uuid.UUID, str, uuid.UUID]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.db import transaction
 from django.db.models import Count, F, Q
 
 from hodei.actor import actor
@@ -151,14 +152,14 @@ def _save(action: str, name: str, options: dict[str, Any], using: str) -> str:
     if "tags" in given:
         given["tags"] = [tag.strip() for tag in given["tags"].split(",") if tag.strip()]
     if action == "change":
-        before = _named(name, using)
         if not given:
             raise CommandError("Give what is to be changed, as --max-workers 5.", returncode=MISUSE)
-        kept = {field: getattr(before, field) for field in FIELDS if field != "capabilities"}
-        metadata = before.metadata
-        providers.save(
-            before.pk, name=name, actor=actor(), using=using, metadata=metadata, **{**kept, **given}
-        )
+        with transaction.atomic(using=using):
+            # Locked: what another changes at this moment is not written back.
+            before = _named(name, using, lock=True)
+            kept = {field: getattr(before, field) for field in FIELDS if field != "capabilities"}
+            given = {"metadata": before.metadata, **kept, **given}
+            providers.save(before.pk, name=name, actor=actor(), using=using, **given)
         return f"Provider {name} is changed."
     if "provider_type" not in given:
         raise CommandError("Give its type: --type process.", returncode=MISUSE)
@@ -167,8 +168,9 @@ def _save(action: str, name: str, options: dict[str, Any], using: str) -> str:
     return f"Provider {name} is added, and ACTIVE; its id is {found}."
 
 
-def _named(name: str, using: str) -> Provider:
-    found = Provider.objects.using(using).filter(name=name).first()
+def _named(name: str, using: str, *, lock: bool = False) -> Provider:
+    rows = Provider.objects.using(using)
+    found = (rows.select_for_update() if lock else rows).filter(name=name).first()
     if found is None:
         raise CommandError(f"There is no provider {shown(name)}.", returncode=FOUND)
     return found
