@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import uuid
 from typing import Any
 
@@ -11,7 +12,10 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from hodei.schema.management.reports import MISUSE, UNVERIFIED
+from hodei.sessions import connect
 from jobs import leases
+from jobs.management.commands import jobs_worker
+from jobs.runs import Run
 from tests.jobs.conftest import Jobs
 
 
@@ -44,6 +48,27 @@ def test_a_claim_is_no_larger_than_it_may_be(jobs: Jobs, monkeypatch: pytest.Mon
     call_command("jobs_worker", "--drain", "--concurrency", "8", "--batch", "3")
 
     assert (sum(claimed), max(claimed)) == (20, 3)
+
+
+def test_the_first_signal_lets_what_runs_finish_however_it_came_to_end(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was told to drain by its row ends already when a supervisor's SIGTERM comes."""
+    jobs.enqueue(1)
+    monkeypatch.setattr(jobs_worker.os, "_exit", lambda _code: None)
+    worker = jobs.worker()
+    with connect("default", "test") as session:
+        (claimed,) = leases.claim(session, worker.id, ["default"], 1, starting=1)
+    run = Run(claimed, worker.id)
+    worker._held.begin(run)
+    restore = jobs_worker._stop_by_signals(worker)
+    try:
+        worker.stop.set()
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        restore()
+
+    assert not run.stopping.is_set()
 
 
 @pytest.mark.parametrize("name", ["JOBS_AUDIT", "JOBS_EVENTS", "JOBS_EXECUTORS"])

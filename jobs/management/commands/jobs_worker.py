@@ -130,12 +130,16 @@ def _stop_by_signals(worker: Worker) -> Callable[[], None]:
     if threading.current_thread() is not threading.main_thread():
         return lambda: None
 
+    told = threading.Event()
+
     def end(number: int, _frame: object) -> None:
-        if worker.stop.is_set():
+        # It may end already, since its row says so: that was no signal.
+        if told.is_set():
             worker.stop_now()
             # A thread that runs somebody's code cannot be ended; the process can.
             threading.Timer(2.0, os._exit, [128 + number]).start()
             return
+        told.set()
         worker.stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
