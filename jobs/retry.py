@@ -7,7 +7,7 @@ from typing import Any
 
 from hodei import values
 from hodei.backoff import Backoff
-from hodei.values import NotJson
+from hodei.values import NotJson, shown
 from jobs.runs import Cancelled, Claimed, Ended, Failed, Outcome, Snoozed, Succeeded, TimedOut
 from jobs.states import FailureKind, JobState
 
@@ -45,7 +45,9 @@ def end(
     backoff: Backoff = DEFAULT_BACKOFF,
     allow_retry: bool = True,
 ) -> Ended:
-    """What to write down of a run that has spent an attempt."""
+    """What to write down of a run that has spent an attempt. Raises TypeError, ValueError and
+    AttributeError for what no executor may return."""
+    _check(outcome)
 
     def again_in(failure: Failed) -> float | None:
         """Seconds until the next run, or None if this was the last."""
@@ -75,6 +77,11 @@ def end(
             return _failed(job, failure, JobState.TIMEOUT, again_in(failure))
         case Failed():
             return _failed(job, outcome, JobState.FAILED, again_in(outcome))
+
+
+def _check(given: object) -> None:
+    if not isinstance(given, Outcome):
+        raise TypeError(f"An executor returned {shown(given)}, which is no outcome of a run.")
 
 
 def _pause(seconds: float) -> float:
@@ -112,7 +119,7 @@ def _failed(job: Claimed, failure: Failed, final: JobState, seconds: float | Non
         _kept(failure.result),
         storable(failure.message),
         seconds,
-        kind=failure.kind,
+        kind=FailureKind(failure.kind),
         error_class=failure.error_class and storable(failure.error_class, 255),
         traceback=trace and storable(trace[-LONGEST_TRACEBACK:], LONGEST_TRACEBACK),
     )

@@ -384,7 +384,12 @@ class Worker:
         if run.cancelled and not isinstance(outcome, Cancelled):
             outcome = Cancelled(result=getattr(outcome, "result", None))
         backoff = run.backoff or retry.DEFAULT_BACKOFF
-        ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
+        try:
+            ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
+        except Exception as error:
+            # It may be anybody's executor. What cannot be written must not reach who writes.
+            logger.exception("an executor returned what it may not job_id=%s", run.id)
+            ended = retry.end(run.job, failure_of(error), rng=self._rng, backoff=backoff)
         self._finisher.add(ended, run.told and partial(run.told, ended))
         log_failure(run, ended)
         return True

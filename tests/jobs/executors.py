@@ -13,6 +13,11 @@ from jobs.states import FailureKind
 
 #: Of the runs of this process, by what their specs have under ``n``.
 ran: list[Any] = []
+#: What no executor may return.
+WRONG: list[Any] = [
+    *(None, "done", Failed("no kind", "no"), Failed(FailureKind.UNKNOWN, 7)),  # type: ignore[arg-type]
+    *(Failed(FailureKind.UNKNOWN, "no", b"x"), Snoozed("soon"), Succeeded),  # type: ignore[arg-type]
+]
 began = threading.Event()
 go_on = threading.Event()
 
@@ -42,6 +47,8 @@ class Scripted:
                 return TimedOut("too slow")
             case "snooze" if run.job.attempts == 1 and not run.metadata.get("snoozed"):
                 return Snoozed(spec.get("seconds", 0.0))
+            case "return":
+                return WRONG[spec["n"]]
             case "wait":
                 waited = threading.Event()
                 run.on_stop(waited.set)

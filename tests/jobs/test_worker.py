@@ -249,6 +249,20 @@ class TestOutcomes:
         assert message == "ValueError: as it was told"
         assert 'raise ValueError("as it was told")' in trace
 
+    def test_what_no_executor_may_return_is_one(self, jobs: Jobs) -> None:
+        """And neither the slot nor the thread that writes ends with it."""
+        for n in range(len(executors.WRONG)):
+            jobs.enqueue(n, "return", max_attempts=1)
+        last = jobs.enqueue("last")
+
+        assert jobs.drain() == [*range(len(executors.WRONG)), "last"]
+
+        assert jobs.state(last) == "SUCCEEDED"
+        assert jobs.rows("SELECT DISTINCT state FROM jobs WHERE id <> %s", [last]) == [("FAILED",)]
+        assert jobs.value("SELECT message FROM job_failed_attempts ORDER BY id LIMIT 1") == (
+            "TypeError: An executor returned None, which is no outcome of a run."
+        )
+
     def test_a_time_out_is_one(self, jobs: Jobs) -> None:
         job = jobs.enqueue(1, "time out", max_attempts=1)
         jobs.drain()
