@@ -10,11 +10,13 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models.functions import Left
 
-from hodei.values import identifier
+from hodei.values import check_instant, check_limit, check_text, identifier, member
 from jobs.models import FailedAttempt, Job, Lease
 from jobs.services.lifecycle import JobNotFound
 from jobs.states import JobState
 
+#: Rows of ``find``.
+MOST_FOUND = 10_000
 #: Counts of more than this are not counted to their end.
 MOST_COUNTED = 10_000
 #: Queues that are told, the first by their names.
@@ -110,9 +112,16 @@ def detail(job_id: uuid.UUID, *, using: str = DEFAULT_DB_ALIAS) -> JobDetail:
 def find(wanted: JobFilter, *, limit: int = 100, using: str = DEFAULT_DB_ALIAS) -> tuple[Job, ...]:
     """At most ``limit`` jobs, the newest first, without spec and result; ``error_start`` is how the
     error begins. By state and age an index finds them; for a queue or a name alone it looks through
-    jobs from the newest on."""
+    jobs from the newest on.
+
+    Raises ValueError for a limit outside 1 to MOST_FOUND, and for what no job can have.
+    """
+    check_limit(limit, MOST_FOUND)
+    check_instant("since", wanted.since)
+    for field in ("queue", "name", "correlation_id"):
+        check_text(field, getattr(wanted, field))
     conditions = {
-        "state": wanted.state,
+        "state": wanted.state and member(JobState, "state", wanted.state),
         "queue": wanted.queue,
         "name": wanted.name,
         "correlation_id": wanted.correlation_id,

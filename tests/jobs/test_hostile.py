@@ -191,6 +191,11 @@ def found(**given: Any) -> Any:
     return audit.find(audit.AuditFilter(**given))
 
 
+def listed(**given: Any) -> Any:
+    limit = given.pop("limit", 100)
+    return inspection.find(inspection.JobFilter(**given), limit=limit)
+
+
 def counted(**given: Any) -> int:
     return requeue.count(requeue.RequeueFilter(**given))
 
@@ -215,11 +220,14 @@ CASES: list[Case] = [
     ),
     *each(prioritised, JobInvalid, JobNotFound, job_id="id", priority="number", **WORDS),
     *each(inspection.detail, JobNotFound, job_id="id"),
+    *each(listed, ValueError, state="text", queue="text", name="text", correlation_id="text"),
+    *each(listed, ValueError, since="instant", limit="number"),
     *each(orchestration.look, JobNotFound, job_id="id"),
     *each(ended_anyway, **WORDS),
     *each(logs.look, JobNotFound, job_id="id"),
     *each(logs.read, logs.LogNotFound, job_id="id"),
     *each(kept, logs.LogNotFound, logs.LogDateInvalid, job_id="id", until="instant", **WORDS),
+    *each(decided(logs.delete), logs.LogNotFound, job_id="id", **WORDS),
     *each(logs.purge_logs, ValueError, limit="number"),
     *each(saved, *OF_PROVIDERS, provider_id="id", name="text", provider_type="text", actor="text"),
     *each(saved, *OF_PROVIDERS, config="json", capabilities="json", metadata="json", tags="json"),

@@ -15,7 +15,7 @@ from hodei.schema.management.arguments import past
 from hodei.schema.management.lists import ListCommand
 from hodei.wording import age, iso, one_line
 from jobs.management.tables import cut
-from jobs.services.inspection import JobFilter, find
+from jobs.services.inspection import MOST_FOUND, JobFilter, find
 from jobs.states import JobState
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ WIDTH = 100
 
 
 class Command(ListCommand):
-    things, most = "jobs", 10_000
+    things, most = "jobs", MOST_FOUND
     help = (
         "List jobs, the newest first: where each is, how often it was tried, and its error. "
         "jobs_show tells more of one. Exit codes: 0 fine, 2 misuse, 3 the database could not be "
