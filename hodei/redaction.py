@@ -135,12 +135,26 @@ def secret_values(variables: Mapping[str, str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def secret_words(words: Sequence[str]) -> frozenset[str]:
+    """The secrets of a command line, as ``redact`` sees them: what follows ``--password``, what is
+    assigned to a secret name, passwords in URLs, and credentials of HTTP headers."""
+    found = {word for place, word in enumerate(words) if _follows_option(words, place)}
+    for word in words:
+        found.update(password[1] for password in _PASSWORD_IN_URL.finditer(word))
+        found.update(header[0].split(maxsplit=1)[1] for header in _BEARER.finditer(word))
+        named = [*_ASSIGNMENT.findall(word), *((n, v) for n, _, v in _OPTION.findall(word))]
+        found.update(value.strip("\"'") for name, value in named if is_secret(name))
+    return frozenset(found - {""})
+
+
 def _follows_option(value: Sequence[Any], place: int) -> bool:
     """Whether this is the value of an option before it, as in ["--password", "x"]."""
     if place == 0 or not isinstance(value[place], str) or value[place].startswith("-"):
         return False
     option = value[place - 1]
-    return isinstance(option, str) and option.startswith("--") and is_secret(option)
+    # One with its value behind an equals sign has it already.
+    is_option = isinstance(option, str) and option.startswith("--") and "=" not in option
+    return is_option and is_secret(option)
 
 
 def _hides(key: str, value: Any) -> bool:

@@ -23,7 +23,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from hodei.redaction import secret_values
+from hodei.redaction import secret_values, secret_words
 from jobs.executors import SpecInvalid
 from jobs.logs import conf as logs
 from jobs.logs.keeper import Keeper
@@ -100,7 +100,8 @@ class CommandExecutor:
             env = self._environment(run, invocation)
             # The stop of a worker closes what is there; this run has it until it ends.
             guard, keeper = self._guard, self._keeper(run.using)
-            log = RunLog(run, needles((*secret_values(env), *logs.secrets())), keeper)
+            secrets = (*secret_values(env), *secret_words(invocation.words), *logs.secrets())
+            log = RunLog(run, needles(secrets), keeper)
         except ImproperlyConfigured as error:
             return Failed(FailureKind.CONFIGURATION_ERROR, str(error))
         if invocation.timeout is not None and run.job.timeout is None:

@@ -61,6 +61,7 @@ class TestRedact:
 
     def test_words_of_a_command(self) -> None:
         words = ["mysql", "--password", "pa55", "--user", "me", "--token", "--verbose"]
+        assert redact(["--password=pa55", "dump.sql"]) == [f"--password={REDACTED}", "dump.sql"]
 
         assert redact(words) == [*words[:2], REDACTED, *words[3:]]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hodei.redaction import secret_values
+from hodei.redaction import secret_values, secret_words
 from jobs.logs.masking import MASK, Masker, needles
 
 #: Of three letters, so that secrets of three letters come up.
@@ -68,3 +69,17 @@ class TestMasking:
         }
 
         assert secret_values(variables) == {"t0ken", "hunter2"}
+
+    @pytest.mark.parametrize(
+        ("words", "secrets"),
+        [
+            (["--password", "a b", "--user", "me"], {"a b"}),
+            (["--password", "--verbose", "--token"], set()),
+            (["--api-key=x1", "PGPASSWORD='y y'", "mode=fast"], {"x1", "y y"}),
+            (["https://me:z@host/", "-H", "Authorization: Basic bWU6eg=="], {"z", "bWU6eg=="}),
+            (["-c", "mysql --password q --host db; SECRET=r true"], {"q", "r"}),
+            (["", "password", "hunter2"], set()),
+        ],
+    )
+    def test_which_words_are_secret(self, words: list[str], secrets: set[str]) -> None:
+        assert secret_words(words) == secrets

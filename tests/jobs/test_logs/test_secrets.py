@@ -12,7 +12,7 @@ import pytest
 from django.core.management import call_command
 
 from jobs.services import lifecycle
-from tests.jobs.conftest import Commands, script
+from tests.jobs.conftest import Commands, program, script
 from tests.jobs.test_logs.kit import files_in
 
 
@@ -49,6 +49,20 @@ class TestSecrets:
                 assert secret not in text
         assert commands.lines(job, "ERROR") == ["[redacted]"]
         assert commands.lines(job)[-2:] == ["[redacted]", "[redacted]"]
+
+    def test_nor_those_of_the_command_line(self, commands: Commands) -> None:
+        url = "postgresql://me:opensesame@db/x"
+        header = "Authorization: Bearer eyJhbGciOiJIUzI1NiJ9"
+        words = ("--password", "hunter2hunter2", f"--dsn={url}", "API_TOKEN=swordfish", header)
+        job = commands.run(program("printf", "%s\n", *words, "hunter2hunter2", url))
+
+        assert commands.lines(job) == [
+            *("--password", "[redacted]", "--dsn=[redacted]", "API_TOKEN=[redacted]"),
+            *("Authorization: Bearer [redacted]", "[redacted]", "[redacted]"),
+        ]
+        everywhere = commands.log(job) + str(commands.rows("SELECT result FROM jobs"))
+        for secret in ("hunter2hunter2", "opensesame", "swordfish", "eyJh"):
+            assert secret not in everywhere
 
     def test_the_admin_shows_none(self, commands: Commands, admin_client_of: Any) -> None:
         job = commands.run(
