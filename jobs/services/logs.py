@@ -62,6 +62,11 @@ class LogView:
     #: The newest bytes of a run that is not stored yet, and the position at which they end.
     tail: bytes
     tail_ends_at: int
+    #: When the tail was written; None if there is none.
+    tail_at: datetime | None
+    #: Runs that were lost: what they had written is in no file, and the next one begins where the
+    #: file ends, while their tail may still be there.
+    lost_runs: int
 
     @property
     def has_ended(self) -> bool:
@@ -95,6 +100,8 @@ def look(job_id: uuid.UUID, *, tail: bool = True, using: str = DEFAULT_DB_ALIAS)
         size_bytes=row[2] or 0,
         tail=bytes(row[3] or b""),
         tail_ends_at=row[4] or 0,
+        tail_at=row[5],
+        lost_runs=row[6],
     )
 
 
@@ -220,7 +227,8 @@ def _delete_file(uri: str) -> bool:
 
 
 _LOOK = """
-SELECT j.state, f.storage_uri, f.size_bytes, CASE WHEN %(tail)s THEN t.tail END, t.total_bytes
+SELECT j.state, f.storage_uri, f.size_bytes, CASE WHEN %(tail)s THEN t.tail END, t.total_bytes,
+       t.updated_at, j.lost_leases
   FROM jobs AS j
   LEFT JOIN job_log_files AS f ON f.job_id = j.id
   LEFT JOIN job_log_tails AS t ON t.job_id = j.id

@@ -18,6 +18,8 @@ from jobs.services.lifecycle import JobNotFound
 from jobs.services.logs import LogView, look
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.core.management.base import CommandParser
 
 #: Seconds between two looks of --follow.
@@ -45,11 +47,15 @@ class Command(DatabaseCommand):
         try:
             view = look(job_id, using=using)
             printed = self.print_from(0, view)
+            stale = None
             while options["follow"] and not view.has_ended:
                 time.sleep(POLL_SECONDS)
-                view = look(job_id, using=using)
-                printed = self.print_from(printed, view)
-            if not printed:
+                before, view = view, look(job_id, using=using)
+                if view.lost_runs > before.lost_runs:
+                    self.stderr.write("The run was lost with its worker; the next one follows.")
+                    printed, stale = min(printed, before.size_bytes), before.tail_at
+                printed = self.print_from(printed, view, stale)
+            if not printed and not view.lost_runs:
                 self.stderr.write(f"Job {job_id} is {view.state} and has written nothing.")
         except JobNotFound as error:
             raise CommandError(str(error), returncode=FOUND) from error
@@ -62,8 +68,9 @@ class Command(DatabaseCommand):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
 
-    def print_from(self, printed: int, view: LogView) -> int:
-        """Print what lies beyond that position; returns the new one."""
+    def print_from(self, printed: int, view: LogView, stale: datetime | None = None) -> int:
+        """Print what lies beyond that position; returns the new one. A tail of the time ``stale``
+        is a lost run's, and was printed."""
         if view.storage_uri is not None and view.size_bytes > printed:
             try:
                 self.print_bytes(chunks(view.storage_uri, printed))
@@ -74,7 +81,7 @@ class Command(DatabaseCommand):
                 raise
             printed = view.size_bytes
         new = view.tail_ends_at - printed
-        if new > 0:
+        if new > 0 and (stale is None or view.tail_at != stale):
             if new > len(view.tail):
                 self.stderr.write(
                     f"{new - len(view.tail):,} bytes came too fast to be seen here; the log file "

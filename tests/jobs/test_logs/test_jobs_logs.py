@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError
 
+from jobs.management.commands import jobs_logs
 from tests.jobs.conftest import Commands, program, script
 from tests.jobs.kit import running
 from tests.jobs.test_logs.kit import files_in, follow, printed
@@ -38,6 +39,35 @@ class TestCommand:
         ((text, errors),) = found
 
         assert (text, errors) == (commands.log(job), "")
+
+    def test_follows_from_a_lost_run_into_the_next_one(
+        self, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What the lost one had written is in no file: the next one begins where the file ends."""
+        job = commands.enqueue(program("true"))
+        tail = (
+            "INSERT INTO job_log_tails (job_id, tail, total_bytes, updated_at) "
+            "VALUES (%s, %s, %s, clock_timestamp()) ON CONFLICT (job_id) DO UPDATE "
+            "SET tail = excluded.tail, total_bytes = excluded.total_bytes, "
+            "updated_at = excluded.updated_at"
+        )
+        lost = "UPDATE jobs SET state = 'PENDING', lost_leases = 1"
+        steps = iter(
+            [
+                lambda: commands.execute(lost),
+                lambda: commands.execute(tail, [job, b"2\n", 2]),
+                lambda: commands.execute(tail, [job, b"2\n2\n2\n", 6]),
+                lambda: commands.execute("UPDATE jobs SET state = 'SUCCEEDED'"),
+            ]
+        )
+        monkeypatch.setattr(jobs_logs.time, "sleep", lambda _: next(steps)())
+        commands.execute("UPDATE jobs SET state = 'RUNNING'")
+        commands.execute(tail, [job, b"1\n1\n", 4])
+
+        assert printed(job, "--follow") == (
+            "1\n1\n2\n2\n2\n",
+            "The run was lost with its worker; the next one follows.\n",
+        )
 
     def test_says_what_it_could_not_see(self, commands: Commands) -> None:
         job = commands.enqueue(program("true"))
