@@ -196,24 +196,32 @@ def _expire(limit: int, using: str) -> int:
             expired += cursor.rowcount
             if cursor.rowcount < BATCH:
                 break
-        # What is left of a run whose worker vanished, or whose log could not be stored.
-        cursor.execute(_EXPIRE_TAILS, {"hours": hours, "number": BATCH})
-    return expired
+        # What is left of runs whose worker vanished, or whose log could not be stored.
+        while True:
+            cursor.execute(_EXPIRE_TAILS, {"hours": hours, "number": BATCH})
+            if cursor.rowcount < BATCH:
+                return expired
 
 
 def _sweep(limit: int, using: str) -> tuple[int, int]:
     files = left = last = 0
+    end = _NO_END
     with connections[using].cursor() as cursor:
         while files + left < limit:
-            cursor.execute(_GARBAGE, {"last": last, "number": min(BATCH, limit - files - left)})
+            asked = min(BATCH, limit - files - left)
+            cursor.execute(_GARBAGE, {"last": last, "end": end, "number": asked})
             rows = cursor.fetchall()
             if not rows:
                 break
             last = rows[-1][0]
-            gone = [number for number, uri, is_used in rows if is_used or _delete_file(uri)]
+            gone = {number for number, uri, is_used in rows if is_used or _delete_file(uri)}
             files += len(gone)
-            left += len(rows) - len(gone)
-            cursor.execute("DELETE FROM job_log_garbage WHERE id = ANY(%s)", [gone])
+            cursor.execute("DELETE FROM job_log_garbage WHERE id = ANY(%s)", [list(gone)])
+            if kept := [row[0] for row in rows if row[0] not in gone]:
+                left += len(kept)
+                # To the end of the line: however many there are, the next purge begins with others.
+                cursor.execute(_TO_THE_END, [kept])
+                end = min(end, cursor.fetchone()[0] or end)
     return files, left
 
 
@@ -250,8 +258,15 @@ _GARBAGE = """
 SELECT g.id, g.storage_uri,
        (SELECT true FROM job_log_files AS f WHERE f.storage_uri = g.storage_uri LIMIT 1)
   FROM job_log_garbage AS g
- WHERE g.id > %(last)s AND g.since <= clock_timestamp()
+ WHERE g.id > %(last)s AND g.id < %(end)s AND g.since <= clock_timestamp()
  ORDER BY g.id LIMIT %(number)s
+"""
+_NO_END = 2**63 - 1
+_TO_THE_END = """
+WITH moved AS (
+    UPDATE job_log_garbage SET id = nextval(pg_get_serial_sequence('job_log_garbage', 'id'))
+     WHERE id = ANY(%s) RETURNING id)
+SELECT min(id) FROM moved
 """
 _COUNTS = """
 SELECT (SELECT count(*) FROM (SELECT FROM job_log_files WHERE expires_at <= clock_timestamp()

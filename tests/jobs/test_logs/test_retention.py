@@ -96,6 +96,22 @@ class TestRetention:
         assert files_in(tmp_path / "logs") == []
         assert commands.rows("SELECT storage_uri FROM job_log_garbage") == [("s3://elsewhere/a",)]
 
+    def test_many_that_cannot_be_deleted_keep_none_from_going(
+        self, commands: Commands, tmp_path: Path
+    ) -> None:
+        """However many there are: an adopted database may have thousands, in folders of its own."""
+        commands.execute(
+            "INSERT INTO job_log_garbage (storage_uri) "
+            "SELECT 'file:///elsewhere/' || n FROM generate_series(1, 3) AS s (n)"
+        )
+        a_log(commands, expired=True)
+
+        assert logs.purge_logs(limit=3) == logs.Purged(expired=1, files=0, left=3)
+        assert logs.purge_logs(limit=3) == logs.Purged(expired=0, files=1, left=2)
+        assert files_in(tmp_path / "logs") == []
+        # Each once, also where there is room for more.
+        assert logs.purge_logs() == logs.Purged(expired=0, files=0, left=3)
+
     def test_a_note_of_a_file_that_is_in_use_deletes_nothing(self, commands: Commands) -> None:
         job = a_log(commands)
         commands.execute(
@@ -154,6 +170,20 @@ class TestRetention:
         logs.purge_logs()
         assert commands.rows("SELECT job_id FROM job_log_tails") == [(new,)]
 
+    def test_old_tails_go_however_many(
+        self, commands: Commands, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(logs, "BATCH", 2)
+        for _ in range(5):
+            commands.enqueue(program("true"))
+        commands.execute(
+            "INSERT INTO job_log_tails (job_id, tail, total_bytes, updated_at) "
+            "SELECT id, 'x', 1, now() - interval '169 h' FROM jobs"
+        )
+
+        logs.purge_logs()
+        assert commands.value("SELECT count(*) FROM job_log_tails") == 0
+
     def test_defect_3_9_the_total_of_sizes_is_a_number(self, commands: Commands) -> None:
         """A sum of bigint is numeric, which the original could not read."""
         assert logs.total_size() == 0
@@ -210,6 +240,9 @@ def test_indices_of_purge_are_used(commands: Commands) -> None:
     assert "idx_job_log_files_expires_at" in plan
     commands.execute("INSERT INTO job_log_garbage (storage_uri) VALUES ('storage://job_logs/x')")
     plan = "\n".join(
-        row[0] for row in commands.rows(f"EXPLAIN {logs._GARBAGE}", {"last": 0, "number": 500})
+        row[0]
+        for row in commands.rows(
+            f"EXPLAIN {logs._GARBAGE}", {"last": 0, "end": logs._NO_END, "number": 500}
+        )
     )
     assert "idx_job_log_files_storage_uri" in plan
