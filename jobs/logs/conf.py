@@ -19,8 +19,8 @@ from django.core.exceptions import ImproperlyConfigured
 ALIAS = "job_logs"
 DEFAULT_TTL_HOURS = 168.0
 MOST_TTL_HOURS = 24 * 366 * 100
-#: Key of a job's metadata.
-TTL_KEY = "log_ttl_hours"
+#: Keys of a job's metadata: how long its log is kept, and until when somebody has it kept.
+TTL_KEY, KEPT_KEY = "log_ttl_hours", "_log_kept_until"
 
 
 def ttl_hours(metadata: Mapping[str, Any]) -> float:

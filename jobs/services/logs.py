@@ -26,7 +26,7 @@ from hodei.values import (
     shown,
 )
 from jobs.logs import store
-from jobs.logs.conf import ttl_hours
+from jobs.logs.conf import KEPT_KEY, ttl_hours
 from jobs.models import LogFile
 from jobs.services import audit
 from jobs.services.lifecycle import JobNotFound
@@ -129,7 +129,8 @@ def keep(
     actor: str,
     using: str = DEFAULT_DB_ALIAS,
 ) -> None:
-    """Keep a log at least until then, whatever its time was. Its own transaction, or the caller's.
+    """Keep a log at least until then, whatever its time was; retention lets its job stay with it.
+    Its own transaction, or the caller's.
 
     Raises LogNotFound and LogDateInvalid.
     """
@@ -141,6 +142,9 @@ def keep(
     if identifier(job_id) is None:
         raise LogNotFound(job_id)
     with transaction.atomic(using=using):
+        # The job first, as whoever deletes it does.
+        with connections[using].cursor() as cursor:
+            cursor.execute(_KEEP_JOB, {"key": KEPT_KEY, "until": until.isoformat(), "job": job_id})
         files = LogFile.objects.using(using).filter(job_id=job_id)
         if not files.update(expires_at=until):
             raise LogNotFound(job_id)
@@ -241,6 +245,10 @@ SELECT j.state, f.storage_uri, f.size_bytes, CASE WHEN %(tail)s THEN t.tail END,
   LEFT JOIN job_log_files AS f ON f.job_id = j.id
   LEFT JOIN job_log_tails AS t ON t.job_id = j.id
  WHERE j.id = %(job)s
+"""
+_KEEP_JOB = """
+UPDATE jobs SET metadata = metadata || jsonb_build_object(%(key)s::text, %(until)s::text)
+ WHERE id = %(job)s
 """
 _EXPIRE = """
 DELETE FROM job_log_files WHERE id = ANY(ARRAY(

@@ -17,6 +17,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from hodei.values import check_age, check_limit
+from jobs.logs.conf import KEPT_KEY, TTL_KEY
 from jobs.states import JOB_FINAL, JobState
 
 #: The number of the lock of whoever prunes.
@@ -124,10 +125,13 @@ _TABLES = {
     "workers": _Table("workers", "id", "updated_at"),
     "tokens": _Table("worker_bootstrap_tokens", "token", "expires_at"),
 }
-# A job ends after it was made: the index of states and times leads to it.
+# A job ends after it was made: the index of states and times leads to it. With it goes its log, so
+# it stays where that has a time of its own, or somebody has it kept.
 _JOBS = (
     "state = %(state)s AND created_at < %(before)s "
-    "AND coalesce(completed_at, updated_at) < %(before)s"
+    "AND coalesce(completed_at, updated_at) < %(before)s "
+    f"AND NOT (metadata ?| ARRAY['{TTL_KEY}', '{KEPT_KEY}'] AND EXISTS (SELECT "
+    "FROM job_log_files AS f WHERE f.job_id = jobs.id AND f.expires_at > clock_timestamp()))"
 )
 _AUDIT = "occurred_at < %(before)s"
 _WORKERS = "state IN ('TERMINATED', 'FAILED') AND updated_at < %(before)s"

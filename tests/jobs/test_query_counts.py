@@ -126,7 +126,7 @@ SERVICES: dict[str, tuple[int, Call]] = {
     "audit.find": (1, lambda s: audit.find()),
     "audit.count_by_type": (1, lambda s: audit.count_by_type()),
     "logs.look": (1, lambda s: logs.look(s.failed)),
-    "logs.keep": (2, lambda s: logs.keep(s.failed, until=NOW, **WHO)),
+    "logs.keep": (3, lambda s: logs.keep(s.failed, until=NOW, **WHO)),
     "logs.delete": (2, lambda s: logs.delete(s.failed, **WHO)),
     "logs.read": (1, lambda s: b"".join(logs.read(s.failed))),
     # What has expired, old tails, a batch of files, that they are gone, and that there are no more.

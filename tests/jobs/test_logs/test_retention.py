@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError
 
 from jobs.services import lifecycle, logs
+from jobs.services.retention import prune
 from tests.jobs.conftest import Commands, program
 from tests.jobs.test_logs.kit import a_log, files_in, printed
 
@@ -205,6 +206,25 @@ class TestRetention:
             logs.keep(job, until=datetime(2099, 1, 1), reason="x", actor="me")  # noqa: DTZ001
         with pytest.raises(logs.LogNotFound):
             logs.keep(uuid.uuid4(), until=until, reason="x", actor="me")
+
+    @pytest.mark.parametrize("how", ["kept", "its own time"])
+    def test_defect_3_9_a_job_stays_with_its_log(self, commands: Commands, how: str) -> None:
+        """Where somebody wants that log for longer than jobs are kept."""
+        own, other = a_log(commands, metadata={"log_ttl_hours": 9_999}), a_log(commands)
+        job, gone = (own, other) if how == "its own time" else (other, own)
+        if how == "kept":
+            logs.keep(job, until=datetime(2099, 1, 1, tzinfo=UTC), reason="x", actor="legal")
+            commands.execute("UPDATE jobs SET metadata = '{}' WHERE id = %s", [gone])
+        commands.execute(
+            "UPDATE jobs SET created_at = now() - interval '8 days', "
+            "completed_at = now() - interval '8 days'"
+        )
+
+        assert next(iter(prune())).rows == 1
+        assert commands.rows("SELECT id FROM jobs") == [(job,)]
+        assert commands.lines(job) == ["hello"]
+        commands.execute("UPDATE job_log_files SET expires_at = now()")
+        assert next(iter(prune())).rows == 1
 
     def test_defect_3_9_a_log_of_no_job_is_an_error(self, commands: Commands) -> None:
         """The original wrote it for the nil UUID, and only a line in its own log told."""
