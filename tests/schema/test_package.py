@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import hodei.schema
+from tests.processes import ROOT, environment
 from tests.schema.conftest import Run
 
 # Django imports the package, and connection.py through hodei.cli, before its registry is ready.
@@ -26,6 +27,26 @@ def test_importing_it_loads_no_models_and_no_driver() -> None:
     )
 
     assert done.stdout.split("\n")[:2] == ["[]", "[]"]
+
+
+@pytest.mark.process
+def test_a_command_that_asks_nothing_of_the_schema_does_not_load_what_answers() -> None:
+    script = "import sys, django; django.setup(); print(*sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**environment(), "DJANGO_SETTINGS_MODULE": "hodei.settings"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    loaded = set(done.stdout.split())
+    assert "jobs.admin" in loaded
+    for part in ("service", "validation", "plan", "rollback", "reset", "replay", "drift"):
+        assert f"hodei.schema.{part}" not in loaded
 
 
 @pytest.mark.parametrize("name", hodei.schema.__all__)
