@@ -110,7 +110,11 @@ class TestStatus:
         assert connections[scratch].introspection.table_names() == []
 
     def test_what_runs_at_the_moment(self, page: Client, failed: str) -> None:
-        execute(failed, "UPDATE schema_migration_runs SET success = NULL WHERE name = '0002_post'")
+        execute(
+            failed,
+            "UPDATE schema_migration_runs SET success = NULL, started_at = clock_timestamp() "
+            "WHERE name = '0002_post'",
+        )
         assert "Running now" not in get(page, "status/", database=failed)
         execute(failed, f"SELECT pg_advisory_lock({RUN}, {key_of('public')})")
 
