@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from django.db import connections
+
+from hodei.sessions import connect
+from tests.processes import eventually
 
 #: Rounds of a pair: which of two comes first is chance, so it is tried so often.
 ROUNDS = 15
@@ -75,3 +78,43 @@ def in_turns(
             found = both.together(*(calls if number % 2 else reversed(calls)))
             one, other = found if number % 2 else reversed(found)
             yield about, one, other
+
+
+@contextmanager
+def made_to_wait(
+    rows: str, *calls: Callable[[], Any], parameters: Any = None
+) -> Iterator[list[Any]]:
+    """Let calls wait for rows that are locked here (``rows`` selects and locks them), or for one
+    another, each begun when the one before it waits: in the block all do, and have locked what they
+    take before. What became of them is in the list afterwards."""
+    found: list[Any] = []
+    with (
+        meeting(len(calls)) as others,
+        connect("default", "holder") as holder,
+        connect("default", "look") as look,
+        ThreadPoolExecutor(len(calls)) as pool,
+    ):
+        started: list[Future[list[Any]]] = []
+        with holder.transaction():
+            holder.execute(rows, parameters)
+            for call in calls:
+                started.append(pool.submit(others.together, call))
+                assert eventually(lambda: started[-1].done() or _blocked(look) >= len(started))
+                assert not started[-1].done(), started[-1].result()
+            yield found
+        found += [one.result(SECONDS)[0] for one in started]
+
+
+def unlocked(rows: str, parameters: Any = None) -> list[Any]:
+    """The first column of those of these rows that nobody has locked."""
+    with connect("default", "look") as look:
+        found = look.execute(f"{rows} FOR UPDATE SKIP LOCKED", parameters).fetchall()
+    return [row[0] for row in found]
+
+
+def _blocked(look: Any) -> int:
+    ((found,),) = look.execute(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND cardinality(pg_blocking_pids(pid)) > 0"
+    ).fetchall()
+    return int(found)

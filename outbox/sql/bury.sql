@@ -1,8 +1,14 @@
 -- Given up: a dead letter with the whole event, in one statement with the event's own end. A second
--- death opens the same letter again, and each death is on record.
-WITH failed AS (
+-- death opens the same letter again, and each death is on record. Locks: letters of an earlier death
+-- in the order of their events, and then the events, as whoever decides about letters.
+WITH known AS MATERIALIZED (
+    SELECT FROM outbox_dlq WHERE original_event_id = ANY(%(ids)s::uuid[])
+     ORDER BY original_event_id
+       FOR UPDATE
+), failed AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(errors)s::text[], %(classes)s::text[],
                          %(fingerprints)s::text[]) AS f (id, error, class, fingerprint)
+     WHERE (SELECT count(*) FROM known) >= 0
 ), dead AS (
     UPDATE outbox_events AS e
        SET status = 'FAILED', held = false, next_attempt_at = NULL,

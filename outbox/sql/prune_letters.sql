@@ -1,7 +1,7 @@
 -- Delete dead letters that were dealt with long ago, in the order in which they died, with their
 -- actions, and with their events unless these are on their way or were delivered. Never one that an
--- aggregate still waits behind. Locks: the letters and then their events, against the order of the
--- others, and so without ever waiting: what somebody has stays as it is. Index: idx_dlq_moved_at.
+-- aggregate still waits behind. Locks: the letters and then their events, without ever
+-- waiting: what somebody has stays as it is. Index: idx_dlq_moved_at.
 WITH old AS (
     SELECT d.id, d.original_event_id, d.moved_at FROM outbox_dlq AS d
      WHERE d.moved_at >= %(since)s::timestamptz AND d.moved_at < %(before)s::timestamptz

@@ -1,4 +1,6 @@
--- A sign of life, and how many relays of this destination have given one lately.
+-- A sign of life, and how many relays of this destination have given one lately. Locks: its own row
+-- first, and then those of relays that are long gone, unless somebody has them: where the database
+-- was away all are, and come back together.
 WITH mine AS (
     INSERT INTO outbox_relays AS r (destination, owner, wakes_by, breaker, breaker_since,
                                     breaker_error)
@@ -9,10 +11,15 @@ WITH mine AS (
            breaker_since = CASE WHEN excluded.breaker = 'OPEN'
                                 THEN coalesce(r.breaker_since, clock_timestamp()) END,
            breaker_error = excluded.breaker_error
+    RETURNING id
 ), gone AS (
     DELETE FROM outbox_relays
-     WHERE destination = %(destination)s AND owner <> %(owner)s
-       AND seen_at < clock_timestamp() - %(seconds)s * interval '10 seconds'
+     WHERE id = ANY(ARRAY(
+               SELECT id FROM outbox_relays
+                WHERE destination = %(destination)s AND owner <> %(owner)s
+                  AND seen_at < clock_timestamp() - %(seconds)s * interval '10 seconds'
+                  AND EXISTS (SELECT FROM mine)
+                  FOR UPDATE SKIP LOCKED))
 )
 SELECT 1 + count(*) FROM outbox_relays
  WHERE destination = %(destination)s AND owner <> %(owner)s

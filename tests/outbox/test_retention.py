@@ -196,8 +196,7 @@ class TestDeadLetters:
         assert prune(LETTERS) == Pruned()
 
     def test_it_waits_for_nobody(self, outbox: Outbox) -> None:
-        """Whoever decides about a letter takes its event before it: the other way round, and with
-        waiting, one of the two would be ended by the server."""
+        """What somebody has is left to the next run, with its letter."""
         letters = [dead_letters.discard(die(outbox, uuid.uuid4(), n), **BY) for n in range(1, 6)]
         self.make_old(outbox)
         with transaction.atomic():

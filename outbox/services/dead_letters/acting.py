@@ -1,7 +1,8 @@
 """What one person does with dead letters: once, on record, and with what waits behind them.
 
-Locks are taken in the relay's order: events, letters, keys. See Note [Letting go]
-in ``outbox.held``.
+Locks are taken in the relay's order: letters, their events, keys, and what waits behind those. Of a
+letter that is closed no event is locked: it may be on its way again, and a relay has many of them,
+in an order of its own. See Note [Letting go] in ``outbox.held``.
 """
 
 from __future__ import annotations
@@ -136,8 +137,7 @@ def act(
 
 
 def lock(cursor: Any, letter_ids: Sequence[uuid.UUID]) -> list[Locked]:
-    """Lock these dead letters, and before them their events, until the transaction ends."""
-    cursor.execute(statement("outbox", "lock_events_of_letters"), {"ids": list(letter_ids)})
+    """Lock these dead letters until the transaction ends."""
     cursor.execute(statement("outbox", "lock_letters"), {"ids": list(letter_ids)})
     rows = cursor.fetchall()
     # What was waited for may have been an action: a later statement sees it.
@@ -210,10 +210,10 @@ def _act(
 
 
 def _obstacles(cursor: Any, wanted: Sequence[Locked]) -> dict[uuid.UUID, DeadLetterError]:
-    """Of those that cannot be sent again: why."""
-    cursor.execute(
-        statement("outbox", "requeue_obstacles"), {"ids": [letter.id for letter in wanted]}
-    )
+    """Of those that cannot be sent again: why. Locks the events."""
+    ids = {"ids": [letter.id for letter in wanted]}
+    cursor.execute(statement("outbox", "lock_events_of_letters"), ids)
+    cursor.execute(statement("outbox", "requeue_obstacles"), ids)
     found: dict[uuid.UUID, DeadLetterError] = {}
     for letter_id, event_id, is_published, published_at, key, other in cursor.fetchall():
         found[letter_id] = (
