@@ -157,6 +157,7 @@ def rescue(session: psycopg.Connection[Any], number: int = 1_000) -> list[tuple[
     return session.execute(
         telling.text("rescue"),
         {
+            "worker": None,
             "number": number,
             "most": MOST_LOST_LEASES,
             "apart": APART_SECONDS,

@@ -29,7 +29,11 @@ from jobs.wakeup import WAKE
 # does everything here, and nobody waits crosswise. While it waited, others may have given the job a
 # place that was not there before: a run that failed and goes back, somebody who released it. Once
 # the job's row is locked that is looked at again, without waiting: whoever has the place just then
-# takes it away, or finds that the job is not to be run.
+# takes it away, or finds that the job is not to be run. A job that is deleted takes its places with
+# it, by a foreign key that waits for them: it is not deleted while somebody has one.
+#
+# Those that lock several leases, and may have some in common, lock them in the order of their jobs,
+# or without waiting. Whoever ends a worker locks it before its leases.
 
 
 class JobNotFound(LookupError):  # noqa: N818  (it reads as the fact it states)
@@ -195,6 +199,10 @@ def delete(job_id: uuid.UUID, *, reason: str, actor: str, using: str = DEFAULT_D
             raise JobNotFound(job_id)
         if row[0] in {JobState.ASSIGNED, JobState.SCHEDULED, JobState.RUNNING}:
             raise JobStateConflict(job_id, row[0], "deleted", "cancel it first")
+        _leave_new_place(cursor, job_id)
+        if _has_place(cursor, job_id):
+            allowed = "somebody takes it at this moment, so try again"
+            raise JobStateConflict(job_id, row[0], "deleted", allowed)
         _record(JobEvent.DELETED, job_id, reason=reason, actor=actor, using=using)
         cursor.execute("DELETE FROM jobs WHERE id = %s", [job_id])
 
@@ -225,6 +233,14 @@ def _leave_queue(cursor: Any, job_id: uuid.UUID) -> None:
 def _leave_new_place(cursor: Any, job_id: uuid.UUID) -> None:
     """With the job's row, so without waiting for whoever has the place."""
     cursor.execute(statement("jobs", "leave_new_place"), {"job": job_id})
+
+
+def _has_place(cursor: Any, job_id: uuid.UUID) -> bool:
+    cursor.execute(
+        " UNION ALL ".join(f"SELECT 1 FROM {table} WHERE job_id = %s" for table in _PLACES),  # noqa: S608
+        [job_id] * len(_PLACES),
+    )
+    return cursor.fetchone() is not None
 
 
 def _enter_queue(cursor: Any, job_id: uuid.UUID) -> None:

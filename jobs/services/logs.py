@@ -220,7 +220,7 @@ def _sweep(limit: int, using: str) -> tuple[int, int]:
             last = rows[-1][0]
             gone = {number for number, uri, is_used in rows if is_used or _delete_file(uri)}
             files += len(gone)
-            cursor.execute("DELETE FROM job_log_garbage WHERE id = ANY(%s)", [list(gone)])
+            cursor.execute(_FORGET, [list(gone)])
             if kept := [row[0] for row in rows if row[0] not in gone]:
                 left += len(kept)
                 # To the end of the line: however many there are, the next purge begins with others.
@@ -273,8 +273,15 @@ _NO_END = 2**63 - 1
 _TO_THE_END = """
 WITH moved AS (
     UPDATE job_log_garbage SET id = nextval(pg_get_serial_sequence('job_log_garbage', 'id'))
-     WHERE id = ANY(%s) RETURNING id)
+     WHERE id = ANY(ARRAY(
+         SELECT id FROM job_log_garbage WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED))
+    RETURNING id)
 SELECT min(id) FROM moved
+"""
+# Another purge that is at it has the same rows, and deletes them.
+_FORGET = """
+DELETE FROM job_log_garbage WHERE id = ANY(ARRAY(
+    SELECT id FROM job_log_garbage WHERE id = ANY(%s) FOR UPDATE SKIP LOCKED))
 """
 _COUNTS = """
 SELECT (SELECT count(*) FROM (SELECT FROM job_log_files WHERE expires_at <= clock_timestamp()

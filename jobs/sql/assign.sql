@@ -2,7 +2,7 @@
 -- fewest of them, and of those rather to one that is READY. One that is BUSY with a job of the queue
 -- has it next, so that a queue that never ends starves nobody. Nothing returns where the job is not
 -- free, or no such worker has room.
--- Locks: the worker and then the job, as everything that ends a worker does.
+-- Locks: the job and the worker, without waiting, since others take these in either order.
 -- Indexes: idx_workers_state, jobs_orchestrated_idx.
 WITH busy AS MATERIALIZED (
     SELECT worker_id, count(*) AS jobs FROM jobs
@@ -25,6 +25,7 @@ WITH busy AS MATERIALIZED (
                                          THEN (w.spec ->> 'concurrency')::numeric ELSE 1 END
      ORDER BY coalesce(busy.jobs, 0), w.state DESC, w.last_heartbeat DESC NULLS LAST
      LIMIT 1
+       FOR NO KEY UPDATE OF j SKIP LOCKED
        FOR UPDATE OF w SKIP LOCKED
 ), taken AS (
     UPDATE jobs AS j

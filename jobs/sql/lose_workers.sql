@@ -1,7 +1,8 @@
 -- Workers that have given no sign of life for too long are gone, with their leases. Before its first
 -- heartbeat a worker's time counts from its registration; one that is still being made has longer.
 -- While the server was away nobody could give one: after its start it waits that long, too.
--- Locks: workers first and then their leases, as everything that ends a worker does.
+-- Locks: workers first and then their leases, as everything that ends a worker does; never waiting.
+-- A lease that somebody has just then is one that is given back, or that runs out by itself.
 -- Index: idx_workers_state.
 WITH silent AS MATERIALIZED (
     SELECT id, state FROM workers
@@ -19,7 +20,9 @@ WITH silent AS MATERIALIZED (
       FROM silent WHERE w.id = silent.id
     RETURNING w.id, w.provider_resource_id, silent.state, w.last_heartbeat
 ), freed AS (
-    UPDATE job_leases AS l SET expires_at = clock_timestamp() - interval '1 second'
-      FROM lost WHERE l.worker_id = lost.id
+    UPDATE job_leases SET expires_at = clock_timestamp() - interval '1 second'
+     WHERE job_id = ANY(ARRAY(
+               SELECT l.job_id FROM job_leases AS l JOIN lost ON l.worker_id = lost.id
+                  FOR NO KEY UPDATE OF l SKIP LOCKED))
 )
 SELECT id, provider_resource_id, state, last_heartbeat FROM lost

@@ -1,14 +1,15 @@
 -- Jobs whose lease ran out go back into the queue (unless a saga has them run), or end where that
 -- happened too often. One statement: a run that finishes at this moment has its lease deleted by one
--- of the two alone.
+-- of the two alone. Those of one worker, or of all.
 -- Only runs count: what had not begun cannot have been what killed its worker, has no time of a
 -- beginning afterwards, and goes back to where it stood, unless somebody stands there. What was lost again waits at random, so that a job that kills its workers
 -- does not meet the same others each time, and take them along.
--- Index: job_leases_expires_idx.
+-- Locks: leases that nobody has, and then their jobs. Index: job_leases_expires_idx.
 WITH expired AS MATERIALIZED (
     SELECT job_id, epoch, worker_id, cancel_requested_at IS NOT NULL AS cancelled
       FROM job_leases
      WHERE expires_at < clock_timestamp()
+       AND (%(worker)s::uuid IS NULL OR worker_id = %(worker)s::uuid)
      ORDER BY expires_at
      LIMIT %(number)s
        FOR UPDATE SKIP LOCKED

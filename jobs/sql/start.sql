@@ -1,10 +1,12 @@
 -- Jobs that were ASSIGNED begin: an attempt is spent. Only under the lease; what does not return has
--- been taken away, or cancelled, and must not begin.
+-- been taken away, or cancelled, and must not begin. Locks: leases in the order of their jobs, which
+-- others renew at the same moment, and then the jobs.
 WITH mine AS (
     SELECT l.job_id FROM job_leases AS l
       JOIN unnest(%(ids)b::uuid[], %(epochs)b::bigint[]) AS held (id, epoch)
         ON l.job_id = held.id AND l.epoch = held.epoch
      WHERE l.job_id = ANY(%(ids)b::uuid[]) AND l.cancel_requested_at IS NULL
+     ORDER BY l.job_id
        FOR UPDATE OF l
 )/*told , begun AS (*/
 UPDATE jobs AS j

@@ -199,10 +199,11 @@ class TestWorker:
 
 
 class TestRescuer:
-    def test_rescue(self, session: psycopg.Connection[Any]) -> None:
+    @pytest.mark.parametrize("worker", [None, uuid.uuid4()])
+    def test_rescue(self, session: psycopg.Connection[Any], worker: uuid.UUID | None) -> None:
         parameters = {"number": 1_000, "most": 5, "apart": 15.0, "message": "gone"}
 
-        plan = Plan(session, telling.text("rescue"), parameters)
+        plan = Plan(session, telling.text("rescue"), {**parameters, "worker": worker})
 
         assert plan.indexes_of("job_leases") == {"job_leases_expires_idx", "job_leases_pkey"}
         assert plan.indexes_of("jobs") == {"jobs_pkey"}

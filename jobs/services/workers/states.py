@@ -136,7 +136,8 @@ def _lock(worker_id: uuid.UUID, using: str) -> None:
 
 
 def _end(worker_id: uuid.UUID, event: str, *, reason: str, actor: str, using: str) -> int:
-    """TERMINATED, and its jobs put back. The worker's row is locked first, then its leases."""
+    """TERMINATED, and its jobs put back. The worker's row is locked first, then its leases in the
+    order of their jobs; not those of others, whom somebody may be ending at the same moment."""
     with connections[using].cursor() as cursor:
         cursor.execute(
             "UPDATE workers SET state = 'TERMINATED', current_job_id = NULL, "
@@ -147,7 +148,8 @@ def _end(worker_id: uuid.UUID, event: str, *, reason: str, actor: str, using: st
             raise conflict(worker_id, "be ended", "it has ended", using)
         cursor.execute(
             "UPDATE job_leases SET expires_at = clock_timestamp() - interval '1 second' "
-            "WHERE worker_id = %s",
+            "WHERE job_id = ANY(ARRAY(SELECT job_id FROM job_leases WHERE worker_id = %s "
+            "ORDER BY job_id FOR NO KEY UPDATE))",
             [worker_id],
         )
         held, jobs = cursor.rowcount, 0
@@ -155,15 +157,16 @@ def _end(worker_id: uuid.UUID, event: str, *, reason: str, actor: str, using: st
             cursor.execute(
                 telling.text("rescue"),
                 {
+                    "worker": worker_id,
                     "number": _CHUNK,
                     "most": leases.MOST_LOST_LEASES,
                     "apart": leases.APART_SECONDS,
                     "message": leases.LOST,
                 },
             )
-            rows = cursor.fetchall()
-            jobs += sum(row[3] == worker_id for row in rows)
-            if len(rows) < _CHUNK:
+            found = len(cursor.fetchall())
+            jobs += found
+            if found < _CHUNK:
                 break
     record(event, worker_id, actor=actor, using=using, reason=reason, jobs=jobs)
     return jobs
