@@ -2,6 +2,7 @@
 -- audit, as JSON arrays of rows. Returns the sagas that were written, and what was asked of them.
 -- A saga that is let go while somebody asks for something is due at once; and one that was to end
 -- as completed does not, if somebody has cancelled it while its last step ran.
+-- Locks: the sagas in their order, and then what belongs to them.
 WITH asked AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(sagas)s::jsonb) AS c (
         id uuid, epoch bigint, state text, outcome text, error text, incident text,
@@ -12,6 +13,7 @@ WITH asked AS MATERIALIZED (
                 AND s.cancel_requested_at IS DISTINCT FROM c.cancel AS late
       FROM asked AS c
       JOIN sagas AS s ON s.id = c.id AND s.lease_epoch = c.epoch AND s.lease_owner IS NOT NULL
+     ORDER BY s.id
        FOR NO KEY UPDATE OF s
 ), mine AS (
     UPDATE sagas AS s
