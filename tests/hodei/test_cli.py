@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from tests.databases import new_database
+from tests.databases import Migrated, alias_of, new_database
 from tests.processes import ROOT, environment, manage
 from tests.schema.wire import fake_server, refusal, welcome
 
@@ -28,6 +28,13 @@ def one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
     return lines[0]
 
 
+def url_of(database: dict[str, Any]) -> str:
+    return (
+        f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
+        f"?host={database['HOST']}&port={database['PORT']}"
+    )
+
+
 @pytest.fixture(scope="module")
 def closed_port() -> int:
     with socket.socket() as listener:
@@ -36,8 +43,19 @@ def closed_port() -> int:
     return port
 
 
-@pytest.mark.parametrize("command", [["migrate"], ["schema_status"], ["showmigrations"]])
+def each_command(first: str) -> pytest.MarkDecorator:
+    """Every command fails in every way in the long run; in the short one each does, in some."""
+    return pytest.mark.parametrize(
+        "command",
+        [
+            pytest.param([name], id=name, marks=[] if name == first else pytest.mark.slow)
+            for name in ("migrate", "schema_status", "showmigrations")
+        ],
+    )
+
+
 class TestWrongDatabaseURL:
+    @pytest.mark.parametrize("command", [["migrate"], ["schema_status"]])
     def test_a_bad_scheme(self, command: list[str]) -> None:
         said = one_line(manage(*command, DATABASE_URL="mysql://u:secret@h/n"), 3)
 
@@ -45,6 +63,7 @@ class TestWrongDatabaseURL:
         assert "postgresql://USER:PASSWORD@HOST:PORT/NAME" in said
         assert "secret" not in said
 
+    @each_command("migrate")
     def test_no_such_host(self, command: list[str]) -> None:
         url = "postgresql://u:secret@no-such-host.invalid/n"
 
@@ -53,6 +72,7 @@ class TestWrongDatabaseURL:
         assert "no-such-host.invalid" in said
         assert "secret" not in said
 
+    @each_command("schema_status")
     def test_a_port_where_nobody_listens(self, command: list[str], closed_port: int) -> None:
         url = f"postgresql://u@127.0.0.1:{closed_port}/n"
 
@@ -60,6 +80,7 @@ class TestWrongDatabaseURL:
 
         assert f"127.0.0.1:{closed_port}" in said
 
+    @each_command("showmigrations")
     def test_a_wrong_password(self, command: list[str]) -> None:
         answer = refusal("28P01", 'password authentication failed for user "u"')
         with fake_server(answer, asks_password=True) as port:
@@ -69,6 +90,7 @@ class TestWrongDatabaseURL:
         assert "password" in said
         assert "secret" not in said
 
+    @each_command("migrate")
     def test_a_server_that_is_too_old(self, command: list[str]) -> None:
         with fake_server(welcome("13.4")) as port:
             url = f"postgresql://u@127.0.0.1:{port}/n?sslmode=disable"
@@ -77,6 +99,7 @@ class TestWrongDatabaseURL:
         assert "13" in said
         assert "15" in said or "14" in said
 
+    @each_command("schema_status")
     def test_no_such_database(self, command: list[str], django_db_blocker: Any) -> None:
         with django_db_blocker.unblock(), connections["default"]._nodb_cursor() as cursor:
             info = cursor.db.connection.info
@@ -94,21 +117,45 @@ AGENTS = (["jobs_worker", "--drain"], ["outbox_relay", "--once"], ["sagas_runner
 READERS = (["jobs_stats"], ["outbox_stats"], ["sagas_list"], ["jobs_prune"], ["outbox_prune"])
 
 
+#: Runs commands one after the other, as manage.py would each, and tells how they ended.
+SEVERAL = """
+import contextlib, io, json, sys
+from hodei.cli import main
+told = []
+for words in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            code = main(["manage.py", *words])
+        except SystemExit as end:
+            code = end.code
+    told.append((code, said.getvalue()))
+json.dump(told, sys.stdout)
+"""
+
+
 class TestWithoutMigrations:
     def test_every_app_says_the_same(self, django_db_blocker: Any) -> None:
+        commands = (*READERS, *AGENTS)
         with django_db_blocker.unblock(), new_database() as database:
-            url = (
-                f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
-                f"?host={database['HOST']}&port={database['PORT']}"
+            done = subprocess.run(
+                [sys.executable, "-c", SEVERAL, json.dumps(commands)],
+                cwd=ROOT,
+                env=environment(DATABASE_URL=url_of(database), SECRET_KEY=KEY),
+                capture_output=True,
+                text=True,
+                check=False,
             )
-            for words in (*READERS, *AGENTS):
-                done = manage(*words, DATABASE_URL=url, SECRET_KEY=KEY)
 
-                assert done.returncode == 3, done.stderr
-                assert "Traceback" not in done.stderr
-                assert done.stderr.splitlines()[-1].endswith(
-                    "does not exist. Run manage.py migrate; schema_status lists what is pending."
-                ), done.stderr
+        assert "Traceback" not in done.stderr
+        told = json.loads(done.stdout)
+        assert len(told) == len(commands)
+        for code, said in told:
+            assert code == 3, said
+            assert "Traceback" not in said
+            assert said.splitlines()[-1].endswith(
+                "does not exist. Run manage.py migrate; schema_status lists what is pending."
+            ), said
 
 
 class TestReaderThatLeaves:
@@ -116,14 +163,10 @@ class TestReaderThatLeaves:
 
     def test_nothing_is_said_about_it(self, django_db_blocker: Any) -> None:
         with django_db_blocker.unblock(), new_database() as database:
-            url = (
-                f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
-                f"?host={database['HOST']}&port={database['PORT']}"
-            )
             process = subprocess.Popen(
                 [sys.executable, "manage.py", "schema_plan"],
                 cwd=ROOT,
-                env=environment(DATABASE_URL=url),
+                env=environment(DATABASE_URL=url_of(database)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -137,7 +180,16 @@ class TestReaderThatLeaves:
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", ["jobs_worker", "outbox_relay", "sagas_runner"])
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "jobs_worker",
+            *(
+                pytest.param(one, marks=pytest.mark.slow)
+                for one in ("outbox_relay", "sagas_runner")
+            ),
+        ],
+    )
     def test_whoever_reads_needs_no_key(self, command: str) -> None:
         done = manage(command, "--help")
 
@@ -232,22 +284,19 @@ class TestSettings:
 class TestWayBack:
     def test_a_refusal_is_told_without_a_traceback(self, django_db_blocker: Any) -> None:
         with django_db_blocker.unblock(), new_database() as database:
-            url = (
-                f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
-                f"?host={database['HOST']}&port={database['PORT']}"
-            )
-            assert manage("migrate", "outbox", DATABASE_URL=url).returncode == 0
-            event = (
-                "from outbox.models import Event; Event.objects.create("
-                "aggregate_id='00000000-0000-0000-0000-000000000001', aggregate_type='ORDER', "
-                "event_type='OrderPlaced', payload={})"
-            )
-            assert manage("shell", "-c", event, DATABASE_URL=url).returncode == 0
-
-            refused = manage("migrate", "outbox", "0001", DATABASE_URL=url)
-            allowed = manage(
-                "migrate", "outbox", "0001", DATABASE_URL=url, HODEI_ALLOW_DATA_LOSS="1"
-            )
+            with alias_of(database) as alias:
+                migrated = Migrated(alias)
+                migrated.migrate("outbox")
+                migrated.insert(
+                    "outbox_events",
+                    aggregate_id="00000000-0000-0000-0000-000000000001",
+                    aggregate_type="ORDER",
+                    event_type="OrderPlaced",
+                    payload={},
+                )
+            back = ("migrate", "outbox", "0001")
+            refused = manage(*back, DATABASE_URL=url_of(database))
+            allowed = manage(*back, DATABASE_URL=url_of(database), HODEI_ALLOW_DATA_LOSS="1")
 
         assert refused.returncode == 1
         assert "Traceback" not in refused.stderr
