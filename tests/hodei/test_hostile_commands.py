@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.hostile import LONGEST_ERROR, SECRET, TEXTS, rows
 pytestmark = pytest.mark.django_db
 
 ID = str(uuid.UUID(int=1))
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 #: Where the value goes.
 X = "\0here\0"
 NUMBERS = {
@@ -148,15 +150,16 @@ def answer(*words: str) -> str | None:
 
 def wrong_with(words: tuple[str, ...], values: dict[str, str]) -> list[str]:
     found = []
+    before = rows()
     for name, value in values.items():
-        before = rows()
         try:
             said = answer(*(word.replace(X, value) for word in words))
         except Exception as error:  # noqa: BLE001  (it is what is looked for)
             text = f"{type(error).__name__}: {error}"
             found.append(f"{name}: {text[:200]!a}")
-            continue
+            said = None
         if said is None:
+            before = rows()
             continue
         if rows() != before:
             found.append(f"{name}: it left rows behind")
@@ -167,7 +170,7 @@ def wrong_with(words: tuple[str, ...], values: dict[str, str]) -> list[str]:
             found.append(f"{name}: {lines} lines, {len(said)} characters")
         if SECRET in said and is_ours:
             found.append(f"{name}: it tells a secret: {said[:200]!a}")
-        if any("\ud800" <= letter <= "\udfff" for letter in said):
+        if HALF_A_PAIR.search(said):
             found.append(f"{name}: it cannot be printed: {said[:200]!a}")
     return found
 
