@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from hodei.sample import SampleReport, load_sample
+from tests.samples import copied_out, copy_in
 
 #: The sample's point in time. It is the past for whoever runs the tests, which no page minds.
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -33,25 +33,11 @@ def sample(db: None, samples: list[tuple[SampleReport, dict[str, bytes]]]) -> Sa
     if not samples:
         loaded = load_sample(now=NOW)
         assert loaded is not None
-        samples.append((loaded, {table: copied_out(table) for table in loaded.rows}))
+        samples.append((loaded, copied_out(loaded.rows)))
         return loaded
     ((report, tables),) = samples
-    with connection.cursor() as cursor:
-        # What triggers made of the rows is in them.
-        cursor.execute("SET LOCAL session_replication_role = replica")
-        for table, rows in tables.items():
-            with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
-                copy.write(rows)
-        cursor.execute("SET LOCAL session_replication_role = origin")
+    copy_in(tables)
     return report
-
-
-def copied_out(table: str) -> bytes:
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY {table} TO STDOUT (FORMAT binary)") as copy,
-    ):
-        return b"".join(bytes(part) for part in copy)
 
 
 @pytest.fixture

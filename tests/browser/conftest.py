@@ -16,6 +16,7 @@ from django.test import Client, override_settings
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from hodei.sample import load_sample
+from tests.samples import copied_out, copy_in
 
 # Playwright keeps a loop running in the tests' thread, which Django takes for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -45,9 +46,10 @@ def browser() -> Iterator[Browser]:
     While Playwright's loop runs, Django keeps connections apart from those of other tests, and
     nobody else would close them.
     """
-    chromium = shutil.which("chromium")
+    # The shell takes less than half of what the whole browser takes.
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
-        missing = "there is no chromium on PATH"
+        missing = "there is neither chromium-headless-shell nor chromium on PATH"
         if "browser" in os.environ.get("HODEI_REQUIRE", "").split(","):
             pytest.fail(f"{missing}, and HODEI_REQUIRE asks for the browser tests")
         pytest.skip(missing)
@@ -88,12 +90,27 @@ class Visit:
             self.complaints.append(f"{message.text} ({address})")
 
 
+@pytest.fixture(scope="module")
+def tables() -> dict[str, bytes]:
+    """The rows of the sample, once the first test of a file has loaded it."""
+    return {}
+
+
 @pytest.fixture
 def visit(
-    browser: Browser, live_server: Any, transactional_db: None, admin_client: Client
+    browser: Browser,
+    live_server: Any,
+    transactional_db: None,
+    admin_client: Client,
+    tables: dict[str, bytes],
 ) -> Iterator[Visit]:
     """The sample as a superuser sees it. Nothing may be complained about by the end."""
-    assert load_sample() is not None
+    if tables:
+        copy_in(tables)
+    else:
+        loaded = load_sample()
+        assert loaded is not None
+        tables |= copied_out(loaded.rows)
     with visiting(browser, live_server.url, admin_client) as visit:
         yield visit
         assert visit.complaints == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page
@@ -45,6 +47,36 @@ UNNAMED = """
 """
 #: What axe looks for: WCAG 2.2, levels A and AA.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+
+
+#: On a phone and on a desk.
+WIDTHS = (390, 1280)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+def schemes(page: Page) -> Iterator[str]:
+    """A page that is open, by day and by night. Colours on their way from one to the other have
+    arrived."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        page.evaluate("document.getAnimations().forEach((one) => one.finish())")
+        yield scheme
+
+
+def looks(page: Page) -> Iterator[int]:
+    """The same on a phone and on a desk: its width, each time. Nothing in it asks for these but its
+    style sheets."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for _ in schemes(page):
+            yield width
+
+
+def is_readable(page: Page, width: int) -> None:
+    """Fail where it scrolls sideways, is too faint, or asks for what has no name."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
+    assert page.evaluate(FAINT) == [], page.url
+    assert page.evaluate(UNNAMED) == [], page.url
 
 
 def barriers(page: Page) -> list[str]:
