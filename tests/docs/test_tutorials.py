@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from hodei.db.embedded import server
+from hodei.db.embedded.location import Location, locate
 from tests.docs.tutorial import Command, WriteFile, steps
+from tests.folders import open_folder
 from tests.processes import ROOT, environment
 
 PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
@@ -18,30 +23,39 @@ PAGES = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
 @pytest.mark.no_cover
 @pytest.mark.process
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_tutorial_works_as_written(page: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    values = variables()
+def test_a_tutorial_works_as_written(page: Path) -> None:
     ran = 0
-    try:
+    with project() as folder:
+        values = variables()
         for step in steps(page):
             if isinstance(step, WriteFile):
-                path = folder / step.path
-                text = f"{path.read_text()}\n{step.text}" if step.appends else step.text
-                path.write_text(text, encoding="utf-8")
-                continue
-            if step.line.startswith("pip install"):
-                continue
-            ran += 1
-            run(step, folder, values)
-    finally:
-        subprocess.run(
-            [sys.executable, "-m", "hodei.embedded", "stop"],
-            cwd=folder,
-            env={**values, "HODEI_EMBEDDED_DIR": str(folder / ".hodei")},
-            check=False,
-        )
+                write(step, folder)
+            elif not step.line.startswith("pip install"):
+                run(step, folder, values)
+                ran += 1
     assert ran > 3
+
+
+@contextmanager
+def project() -> Iterator[Path]:
+    """An empty folder; the server that is started in it ends with it."""
+    with open_folder() as opened:
+        folder = opened / "project"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            server.stop(location_in(folder))
+
+
+def location_in(folder: Path) -> Location:
+    return locate(folder / ".hodei")
+
+
+def write(step: WriteFile, folder: Path) -> None:
+    path = folder / step.path
+    text = f"{path.read_text()}\n{step.text}" if step.appends else step.text
+    path.write_text(text, encoding="utf-8")
 
 
 def variables() -> dict[str, str]:
@@ -65,6 +79,10 @@ def run(step: Command, folder: Path, values: dict[str, str]) -> None:
         timeout=120,
         check=False,
     )
+    location = location_in(folder)
+    if location.data.is_dir():
+        # The first command has started the server and stopped it; the next one's goes on.
+        location.keep.touch()
     assert done.returncode == 0, f"{step.line}\n{done.stdout}{done.stderr}"
     if step.output:
         assert done.stdout == step.output, f"{step.line}\n{done.stderr}"

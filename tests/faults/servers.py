@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from hodei.db.embedded.account import account_of
 from hodei.db.embedded.environment import for_server
 from hodei.db.embedded.location import PORT, SUPERUSER, locate
 from hodei.db.embedded.server import Server
+from tests.folders import open_folder
 from tests.processes import eventually
 
 
@@ -89,20 +89,18 @@ def programs() -> binaries.Binaries:
 @contextmanager
 def private_server() -> Iterator[Private]:
     """A new one, running; what it was told is written to no disk in time."""
-    folder = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
-    folder.chmod(0o755)
-    server = Server(locate(folder / "pg"), programs())
-    try:
-        server.start()
-        found = Private(server)
-        with found.connect() as session:
-            session.execute("ALTER SYSTEM SET fsync = off")
-            session.execute("SELECT pg_reload_conf()")
-        yield found
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(server.location.sockets, ignore_errors=True)
+    with open_folder() as folder:
+        server = Server(locate(folder / "pg"), programs())
+        try:
+            server.start()
+            found = Private(server)
+            with found.connect() as session:
+                session.execute("ALTER SYSTEM SET fsync = off")
+                session.execute("SELECT pg_reload_conf()")
+            yield found
+        finally:
+            server.stop()
+            shutil.rmtree(server.location.sockets, ignore_errors=True)
 
 
 @contextmanager
@@ -113,25 +111,23 @@ def standby_of(primary: Private) -> Iterator[Path]:
     runnable = binaries.reachable(
         primary.server.binaries, account, primary.server.location.state
     ).program
-    folder = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
-    folder.chmod(0o755)
-    account.own(folder)
-    control = [runnable("pg_ctl"), "--pgdata", str(folder / "data"), "--silent", "--wait"]
-    options = f"-c listen_addresses= -c unix_socket_directories={folder}"
-    run: Any = partial(
-        subprocess.run, env=for_server(), cwd=folder, check=True, **account.identity()
-    )
-    try:
-        words = ["--host", str(primary.server.location.sockets), "--username", SUPERUSER]
-        copy = ["--pgdata", str(folder / "data"), "--checkpoint=fast", "--write-recovery-conf"]
-        run([runnable("pg_basebackup"), *words, *copy])
-        run([*control, "--log", str(folder / "log"), "--options", options, "start"])
-        with primary.connect() as session:
-            session.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            session.execute("SELECT pg_reload_conf()")
-            streaming = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
-            assert eventually(lambda: session.execute(streaming).fetchone() == (1,))
-        yield folder
-    finally:
-        run([*control, "--mode", "immediate", "stop"], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with open_folder() as folder:
+        account.own(folder)
+        control = [runnable("pg_ctl"), "--pgdata", str(folder / "data"), "--silent", "--wait"]
+        options = f"-c listen_addresses= -c unix_socket_directories={folder}"
+        run: Any = partial(
+            subprocess.run, env=for_server(), cwd=folder, check=True, **account.identity()
+        )
+        try:
+            words = ["--host", str(primary.server.location.sockets), "--username", SUPERUSER]
+            copy = ["--pgdata", str(folder / "data"), "--checkpoint=fast", "--write-recovery-conf"]
+            run([runnable("pg_basebackup"), *words, *copy])
+            run([*control, "--log", str(folder / "log"), "--options", options, "start"])
+            with primary.connect() as session:
+                session.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+                session.execute("SELECT pg_reload_conf()")
+                streaming = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+                assert eventually(lambda: session.execute(streaming).fetchone() == (1,))
+            yield folder
+        finally:
+            run([*control, "--mode", "immediate", "stop"], check=False)

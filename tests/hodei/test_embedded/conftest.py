@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from hodei.db.embedded import binaries, server
 from hodei.db.embedded.location import closed_to, locate
+from tests.folders import open_folder
 from tests.hodei.test_embedded.processes import CHECKOUT, User, left_running
 
 
@@ -26,13 +26,11 @@ def _installed() -> None:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that every user may enter, unlike tmp_path; nothing may run in it afterwards."""
-    path = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
-    path.chmod(0o755)
-    yield path
-    left = left_running(path)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(path, ignore_errors=True)
+    with open_folder() as path:
+        yield path
+        left = left_running(path)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
     assert not left, f"processes of PostgreSQL were left running: {left}"
 
 
@@ -91,21 +89,17 @@ def open_programs() -> Iterator[Path | None]:
     if not closed_to(None, installed.folder):
         yield None
         return
-    path = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
-    path.chmod(0o755)
-    binaries.copy_programs(installed, installed.folder.parents[1], path / "wheel")
-    (path / "wheel" / binaries.PACKAGE / "__init__.py").touch()
-    yield path / "wheel"
-    shutil.rmtree(path)
+    with open_folder() as path:
+        binaries.copy_programs(installed, installed.folder.parents[1], path / "wheel")
+        (path / "wheel" / binaries.PACKAGE / "__init__.py").touch()
+        yield path / "wheel"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="hodei-test-", dir="/tmp")).resolve()
-    path.chmod(0o755)
-    User(path / "pg").finish()
-    yield path / "pg"
-    shutil.rmtree(path)
+    with open_folder() as path:
+        User(path / "pg").finish()
+        yield path / "pg"
 
 
 @pytest.fixture
