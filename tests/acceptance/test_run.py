@@ -10,7 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,6 +20,7 @@ import pytest
 
 from hodei import run
 from tests.databases import Migrated, alias_of, new_database
+from tests.folders import open_folder
 from tests.processes import ROOT, environment, eventually
 
 pytestmark = pytest.mark.process
@@ -74,14 +75,20 @@ def embedded(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def started_and_stopped(folder: Path, output: Path) -> str:
-    """Run it until the admin answers and then press Ctrl-C; returns what it said."""
+def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
+    """As a terminal does: for the whole group."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+def started_and_stopped(
+    folder: Path, output: Path, stop: Callable[[subprocess.Popen[bytes]], None]
+) -> str:
+    """Run it until the admin answers and then have it stop; returns what it said."""
     port = free_port()
     with running(port, output, HODEI_EMBEDDED_DIR=str(folder)) as process:
         assert eventually(lambda: answers(port), 120), output.read_text()
         assert eventually(lambda: "stop with Ctrl-C" in output.read_text())
-        # As a terminal does: to the whole group.
-        os.killpg(process.pid, signal.SIGINT)
+        stop(process)
         assert process.wait(timeout=60) == 0, output.read_text()
     assert not answers(port)
     assert embedded("status", folder).returncode == 1
@@ -89,10 +96,11 @@ def started_and_stopped(folder: Path, output: Path) -> str:
 
 
 def test_from_nothing_to_the_admin_and_again(tmp_path: Path) -> None:
-    folder = tmp_path / "pg"
-
-    told = started_and_stopped(folder, tmp_path / "first")
-    again = started_and_stopped(folder, tmp_path / "second")
+    """Ctrl-C ends it, and so does SIGTERM."""
+    with open_folder() as folder:
+        place = folder / "pg"
+        told = started_and_stopped(place, tmp_path / "first", press_ctrl_c)
+        again = started_and_stopped(place, tmp_path / "second", subprocess.Popen.terminate)
 
     assert re.search(r"Admin user: admin, password: \S{16} ", told)
     assert "Applying jobs.0001_baseline... OK" in told
@@ -105,17 +113,6 @@ def test_from_nothing_to_the_admin_and_again(tmp_path: Path) -> None:
         assert re.search(r"Open http://127.0.0.1:\d+/admin/ and stop with Ctrl-C", text)
         assert text.count("using the embedded PostgreSQL") == 1
         assert "Traceback" not in text
-
-
-def test_sigterm_ends_it_as_well(tmp_path: Path) -> None:
-    folder, output, port = tmp_path / "pg", tmp_path / "output", free_port()
-    with running(port, output, HODEI_EMBEDDED_DIR=str(folder)) as process:
-        assert eventually(lambda: answers(port), 120), output.read_text()
-        process.terminate()
-        assert process.wait(timeout=60) == 0, output.read_text()
-
-    assert not answers(port)
-    assert embedded("status", folder).returncode == 1
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_done(tmp_path: Path) -> None:
@@ -135,9 +132,13 @@ def test_a_port_that_is_taken_is_said_before_anything_is_done(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("sample", "loaded"), [("", False), ("1", True)])
 def test_a_database_of_ones_own_gets_the_sample_only_where_it_is_asked_for(
-    tmp_path: Path, django_db_blocker: Any, sample: str, loaded: bool
+    tmp_path: Path,
+    django_db_setup: dict[str, Any],
+    django_db_blocker: Any,
+    sample: str,
+    loaded: bool,
 ) -> None:
-    with django_db_blocker.unblock(), new_database() as database:
+    with django_db_blocker.unblock(), new_database(django_db_setup["NAME"]) as database:
         url = (
             f"postgresql://{database['USER']}:{database['PASSWORD']}@/{database['NAME']}"
             f"?host={database['HOST']}&port={database['PORT']}"
@@ -145,7 +146,7 @@ def test_a_database_of_ones_own_gets_the_sample_only_where_it_is_asked_for(
         port, output = free_port(), tmp_path / "output"
         with running(port, output, DATABASE_URL=url, SAMPLE=sample) as process:
             assert eventually(lambda: answers(port), 120), output.read_text()
-            os.killpg(process.pid, signal.SIGINT)
+            press_ctrl_c(process)
             assert process.wait(timeout=60) == 0
         with alias_of(database) as alias:
             jobs = Migrated(alias).value("SELECT count(*) FROM jobs")
