@@ -164,11 +164,13 @@ class TestReaderThatLeaves:
     def test_nothing_is_said_about_it(self, django_db_blocker: Any) -> None:
         with django_db_blocker.unblock(), new_database() as database:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", "schema_plan"],
+                [sys.executable, "manage.py", "schema_plan", "outbox"],
                 cwd=ROOT,
                 env=environment(DATABASE_URL=url_of(database)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                # Smaller than what it prints.
+                pipesize=4096,
                 text=True,
             )
             assert process.stdout is not None
