@@ -1,4 +1,4 @@
-"""By which index the statements that run all the time find their rows, and how many there are.
+"""By which index the statements that run all the time find their rows.
 
 On a table with a history, as it is in use: a plan that reads the whole table would pass every other
 test.
@@ -12,55 +12,55 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connections
 
 from hodei.sessions import connect
 from hodei.sql import statement
 from outbox.batches import MOST_EVENTS, Fetch, turned
 from outbox.keys import LANES
-from outbox.outcomes import DELIVERED, Outcome, rejected
-from outbox.relay import Relay
-from tests.outbox.conftest import Outbox
-from tests.outbox.recorder import Recorder
+from tests.outbox.conftest import TABLES
+from tests.outbox.many import EVENTS, TROUBLED
 from tests.plans import Plan
+from tests.tables import Tables
 
 HISTORY, PENDING, KEYS, HELD = 20_000, 5_000, 5_000, 5_000
 PARKED = uuid.UUID(int=3)
-EVENTS = """
-    INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload, status)
-    SELECT md5((n %% %s)::text)::uuid, 'JOB', 'Counted', jsonb_build_object('n', n), %s
-      FROM generate_series(1, %s) AS s (n)"""
-TROUBLED = """
-    INSERT INTO outbox_keys (destination, lane, aggregate_type, aggregate_id, state, event_id,
-                             retry_at)
-    SELECT 'default', get_byte(uuid_send(id), 15) & 63, 'JOB', id, 'BACKOFF', gen_random_uuid(),
-           clock_timestamp() + n * interval '1 minute'
-      FROM (SELECT n, md5('troubled' || n)::uuid AS id FROM generate_series(1, %s) AS s (n)) AS k"""
-
 LETTERS = """
     INSERT INTO outbox_dlq (id, original_event_id, aggregate_id, aggregate_type, event_type,
                             payload, error_message, retry_count, original_created_at, destination)
     SELECT gen_random_uuid(), gen_random_uuid(), md5(n::text)::uuid, 'JOB', 'Counted',
            '{}', 'no', 1, now(), 'default'
-      FROM generate_series(1, %s) AS s (n)"""
+      FROM generate_series(1, %s) AS s (n);
+    INSERT INTO outbox_dlq_actions (dlq_id, action, actor, note)
+    SELECT id, 'DIED', 'a relay', 'x' FROM outbox_dlq"""
 
 
-@pytest.fixture
-def used(outbox: Outbox) -> Outbox:
-    """An outbox with a history, with events that wait, and with troubled aggregates."""
-    outbox.execute(EVENTS, [1_000, "PUBLISHED", HISTORY])
-    outbox.execute(EVENTS, [500, "PENDING", PENDING])
-    outbox.execute(TROUBLED, [KEYS])
-    outbox.execute(
-        "INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload, held) "
-        "SELECT %s, 'JOB', 'Counted', '{}', true FROM generate_series(1, %s)",
-        [PARKED, HELD],
-    )
-    outbox.execute("ANALYZE outbox_events, outbox_keys, outbox_lanes")
-    return outbox
+@pytest.fixture(scope="module")
+def used(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """An outbox with a history, with events that wait, with troubled aggregates and dead letters,
+    for all tests of this file: they look and change nothing."""
+    with django_db_blocker.unblock():
+        tables = Tables()
+        tables.execute(f"TRUNCATE {TABLES}")
+        tables.execute(EVENTS, [1_000, "PUBLISHED", HISTORY])
+        tables.execute(EVENTS, [500, "PENDING", PENDING])
+        tables.execute(TROUBLED, [KEYS])
+        tables.execute(
+            "INSERT INTO outbox_events (aggregate_id, aggregate_type, event_type, payload, held) "
+            "SELECT %s, 'JOB', 'Counted', '{}', true FROM generate_series(1, %s)",
+            [PARKED, HELD],
+        )
+        tables.execute(LETTERS, [HISTORY])
+        tables.execute(f"ANALYZE {TABLES}")
+        try:
+            yield
+        finally:
+            tables.execute(f"TRUNCATE {TABLES}")
+            connections["default"].close()
 
 
-@pytest.fixture
-def session(outbox: Outbox) -> Iterator[psycopg.Connection[Any]]:
+@pytest.fixture(scope="module")
+def session(used: None) -> Iterator[psycopg.Connection[Any]]:
     """A connection as a relay has it."""
     with connect("default", "test of plans") as found:
         yield found
@@ -71,7 +71,7 @@ def plan_of(session: psycopg.Connection[Any], name: str, parameters: Any) -> Pla
 
 
 class TestIndexes:
-    def test_fetch(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_fetch(self, session: psycopg.Connection[Any]) -> None:
         plan = plan_of(
             session,
             "fetch",
@@ -83,7 +83,7 @@ class TestIndexes:
         assert plan.joins == {"Nested Loop"}
 
     @pytest.mark.parametrize("number", [1, 500])
-    def test_acknowledge(self, used: Outbox, session: psycopg.Connection[Any], number: int) -> None:
+    def test_acknowledge(self, session: psycopg.Connection[Any], number: int) -> None:
         ids = session.execute(
             "SELECT id FROM outbox_events WHERE status = 'PENDING' LIMIT %s", [number]
         ).fetchall()
@@ -101,7 +101,7 @@ class TestIndexes:
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
 
-    def test_wake_heads(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_wake_heads(self, session: psycopg.Connection[Any]) -> None:
         asked = {"destination": "default", "lanes": list(range(LANES))}
 
         plan = plan_of(session, "wake_heads", asked)
@@ -109,12 +109,12 @@ class TestIndexes:
         assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
         assert plan.indexes_of("outbox_keys") == {"outbox_keys_due_idx", "outbox_keys_pkey"}
 
-    def test_next_due(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_next_due(self, session: psycopg.Connection[Any]) -> None:
         plan = plan_of(session, "next_due", {"destination": "default", "lanes": list(range(LANES))})
 
         assert plan.indexes_of("outbox_keys") == {"outbox_keys_due_idx"}
 
-    def test_let_go(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_let_go(self, session: psycopg.Connection[Any]) -> None:
         plan = plan_of(
             session,
             "let_go",
@@ -123,7 +123,7 @@ class TestIndexes:
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_held_idx"}
 
-    def test_known_keys(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_known_keys(self, session: psycopg.Connection[Any]) -> None:
         plan = plan_of(session, "known_keys", {"keys": ["a", "b"]})
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_idempotency_key_key"}
@@ -131,9 +131,7 @@ class TestIndexes:
     @pytest.mark.parametrize(
         "name", ["mark_started", "unmark", "hold_events", "retry_later", "bury"]
     )
-    def test_what_becomes_of_some_events(
-        self, used: Outbox, session: psycopg.Connection[Any], name: str
-    ) -> None:
+    def test_what_becomes_of_some_events(self, session: psycopg.Connection[Any], name: str) -> None:
         rows = session.execute("SELECT id FROM outbox_events WHERE status = 'PENDING' LIMIT 50")
         ids = [row[0] for row in rows.fetchall()]
         texts = ["x"] * len(ids)
@@ -154,7 +152,7 @@ class TestIndexes:
 
         assert plan.indexes_of("outbox_events") == {"outbox_events_pkey"}
 
-    def test_what_waits_behind_a_head(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_what_waits_behind_a_head(self, session: psycopg.Connection[Any]) -> None:
         head = session.execute("SELECT event_id FROM outbox_keys LIMIT 1").fetchone()
         assert head is not None
 
@@ -165,7 +163,7 @@ class TestIndexes:
             plan = plan_of(session, name, asked)
             assert plan.indexes_of("outbox_keys") == {"outbox_keys_event_idx"}, name
 
-    def test_hold_behind(self, used: Outbox, session: psycopg.Connection[Any]) -> None:
+    def test_hold_behind(self, session: psycopg.Connection[Any]) -> None:
         asked = {"ids": [uuid.uuid4() for _ in range(20)], "keys": [1, 2, 3]}
 
         plan = plan_of(session, "hold_behind", asked)
@@ -188,14 +186,8 @@ class TestIndexes:
         ],
     )
     def test_what_a_person_does_with_a_letter(
-        self, used: Outbox, session: psycopg.Connection[Any], name: str, tables: set[str]
+        self, session: psycopg.Connection[Any], name: str, tables: set[str]
     ) -> None:
-        used.execute(LETTERS, [20_000])
-        used.execute(
-            "INSERT INTO outbox_dlq_actions (dlq_id, action, actor, note) "
-            "SELECT id, 'DIED', 'a relay', 'x' FROM outbox_dlq; "
-            "ANALYZE outbox_dlq, outbox_dlq_actions"
-        )
         (letter,) = session.execute("SELECT id FROM outbox_dlq LIMIT 1").fetchone() or ()
         asked: dict[str, Any] = {
             "ids": [letter],
@@ -214,40 +206,17 @@ class TestIndexes:
             assert "none" not in found, table
 
 
-class TestOrder:
-    def test_with_a_thousand_troubled_aggregates_it_is_kept(
-        self, outbox: Outbox, session: psycopg.Connection[Any]
-    ) -> None:
-        """A join that hashes the batch, which the planner would choose here, returns the events of
-        an aggregate backwards."""
-        outbox.execute(EVENTS, [1_000, "PENDING", 20_000])
-        outbox.execute(TROUBLED, [1_000])
-        outbox.execute("ANALYZE outbox_events, outbox_keys")
+def test_a_batch_is_in_the_order_of_seq(session: psycopg.Connection[Any]) -> None:
+    batch = Fetch("default")(session, range(LANES))
 
-        rows = session.execute(
-            statement("outbox", "fetch"),
-            {"destination": "default", "lanes": list(range(LANES)), "per_lane": 100, "most": 5_000},
-        ).fetchall()
-
-        assert len(rows) == 5_000
-        of_lanes: dict[int, list[int]] = {}
-        for row in rows:
-            of_lanes.setdefault(row[11], []).append(row[1])
-        assert all(found == sorted(found) for found in of_lanes.values())
-
-    def test_a_batch_is_in_the_order_of_seq(
-        self, used: Outbox, session: psycopg.Connection[Any]
-    ) -> None:
-        batch = Fetch("default")(session, range(LANES))
-
-        assert [event.seq for event in batch.events] == sorted(e.seq for e in batch.events)
+    assert [event.seq for event in batch.events] == sorted(e.seq for e in batch.events)
 
 
 class TestTurns:
     """A batch has room for the first lanes alone: the others are not forgotten."""
 
     def test_the_next_batch_begins_behind_the_last_lane(
-        self, used: Outbox, session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+        self, session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("outbox.batches.MOST_EVENTS", 500)
         fetch = Fetch("default")
@@ -262,7 +231,7 @@ class TestTurns:
         assert lanes[0].isdisjoint(lanes[1])
         waiting = {
             row[0]
-            for row in used.rows(
+            for row in session.execute(
                 "SELECT DISTINCT lane FROM outbox_events WHERE status = 'PENDING' AND NOT held"
             )
         }
@@ -276,100 +245,8 @@ class TestTurns:
         assert turned([], 9) == []
 
 
-class Counting:
-    """A session that remembers the statements of a relay by their names."""
-
-    def __init__(self, session: psycopg.Connection[Any]) -> None:
-        self._session = session
-        self.names: list[str] = []
-
-    def execute(self, sql: str, parameters: Any = None) -> Any:
-        self.names.append(_name_of(sql))
-        return self._session.execute(sql, parameters)
-
-    def cursor(self) -> Any:
-        return _CountingCursor(self._session.cursor(), self.names)
-
-    def transaction(self) -> Any:
-        return self._session.transaction()
-
-
-class _CountingCursor:
-    def __init__(self, cursor: Any, names: list[str]) -> None:
-        self._cursor = cursor
-        self._names = names
-
-    def __enter__(self) -> _CountingCursor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._cursor.close()
-
-    def stream(self, sql: str, parameters: Any, **options: Any) -> Any:
-        self._names.append(_name_of(sql))
-        return self._cursor.stream(sql, parameters, **options)
-
-
-NAMES = (
-    *("acknowledge", "claim_lanes", "drop_keys", "fetch", "hold_behind", "hold_events"),
-    *("hold_lanes", "let_go", "make_lanes", "next_due", "release_lanes", "retry_later"),
-    *("settled_heads", "wake_heads"),
-)
-
-
-def _name_of(sql: str) -> str:
-    found = [name for name in NAMES if statement("outbox", name) == sql]
-    return found[0] if found else sql
-
-
-class TestStatements:
-    """What one round of a relay asks of the server, however many events it moves."""
-
-    BEGIN = ["make_lanes", "claim_lanes", "settled_heads"]
-    END = ["fetch", "release_lanes"]
-
-    def rounds(
-        self, outbox: Outbox, session: psycopg.Connection[Any], judge: Any = None
-    ) -> list[str]:
-        counting = Counting(session)
-        relay: Relay = outbox.relay(Recorder(judge))
-        relay.drain(counting)
-        assert counting.names[:3] == self.BEGIN
-        return counting.names[3:]
-
-    @pytest.mark.parametrize("number", [1, 1_000])
-    def test_what_is_delivered_costs_two(
-        self, outbox: Outbox, session: psycopg.Connection[Any], number: int
-    ) -> None:
-        outbox.execute(EVENTS, [200, "PENDING", number])
-
-        names = self.rounds(outbox, session)
-
-        # Once, at the beginning, it looks for retry times as well.
-        assert names == ["wake_heads", "next_due", "fetch", "acknowledge", *self.END]
-
-    def test_nothing_costs_one(self, outbox: Outbox, session: psycopg.Connection[Any]) -> None:
-        assert self.rounds(outbox, session) == ["wake_heads", "next_due", *self.END]
-
-    def test_what_is_rejected_costs_a_transaction_of_two_more(
-        self, outbox: Outbox, session: psycopg.Connection[Any]
-    ) -> None:
-        outbox.execute(EVENTS, [200, "PENDING", 400])
-
-        def judge(event: Any) -> Outcome:
-            return rejected("x", "y") if event.payload["n"] <= 10 else DELIVERED
-
-        names = self.rounds(outbox, session, judge)
-
-        assert names[:7] == [
-            *("wake_heads", "next_due", "fetch", "acknowledge"),
-            *("hold_lanes", "retry_later", "hold_events"),
-        ]
-        assert names[7:] in (self.END, [*("wake_heads", "next_due"), *self.END])
-
-
 def test_a_full_batch_ends_by_itself(
-    used: Outbox, session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+    session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """To stop reading before the end would cancel the statement, over another connection."""
     cancelled: list[int] = []
