@@ -16,6 +16,7 @@ import pytest
 from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
+from tests import meeting
 from tests.databases import new_database
 
 # What these assert tells what differed, as in tests.
@@ -63,6 +64,11 @@ LONGEST = (
     "migrations/test_repairs.py",
     "outbox/test_outbox_relay.py",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "not slow" not in config.option.markexpr:
+        meeting.rounds = meeting.MANY_ROUNDS
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,11 @@ from django.db import connections
 from hodei.sessions import connect
 from tests.processes import eventually
 
-#: Rounds of a pair: which of two comes first is chance, so it is tried so often.
-ROUNDS = 15
+#: Rounds of a pair: which of two comes first is chance, so it is tried so often. In a run with what
+#: is slow (``tests/conftest.py``) there are more.
+ROUNDS, MANY_ROUNDS = 6, 15
+#: How many there are in this run.
+rounds = ROUNDS
 SECONDS = 30
 
 
@@ -69,10 +72,10 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 def in_turns(
     first: Callable[[Any], Any], second: Callable[[Any], Any], *, prepare: Callable[[], Any]
 ) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield (what was prepared, what became of the first, and of the second), for many rounds: in
+    """Yield (what was prepared, what became of the first, and of the second), for some rounds: in
     every second one the second is begun first."""
     with meeting() as both:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             about = prepare()
             calls = (lambda: first(about), lambda: second(about))  # noqa: B023
             found = both.together(*(calls if number % 2 else reversed(calls)))

@@ -283,7 +283,7 @@ def keys_of(refusal: Exception | None) -> list[str]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("runs", "steps"), [(12, 35), pytest.param(150, 50, marks=pytest.mark.slow)]
+    ("runs", "steps"), [(6, 35), pytest.param(150, 50, marks=pytest.mark.slow)]
 )
 def test_whatever_happens(outbox: Outbox, runs: int, steps: int) -> None:
     run_state_machine_as_test(

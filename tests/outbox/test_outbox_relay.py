@@ -11,7 +11,7 @@ import subprocess
 import urllib.request
 
 import pytest
-from django.core.management import call_command
+from django.core.management import call_command, load_command_class
 
 from tests.faults.conftest import Start, database, head, scene, session, start
 from tests.faults.scene import Scene
@@ -71,11 +71,23 @@ class TestMisuse:
             (("--database", "other"), 2, "There is no database 'other'"),
         ],
     )
-    def test_is_one_line(self, scene: Scene, words: tuple[str, ...], code: int, told: str) -> None:
-        found, out, err = end_of(scene.relay(*words))
+    def test_is_told(
+        self, words: tuple[str, ...], code: int, told: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        command = load_command_class("outbox", "outbox_relay")
 
-        assert (found, out) == (code, "")
+        with pytest.raises(SystemExit) as ended:
+            command.run_from_argv(["manage.py", "outbox_relay", *words])
+
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out) == (code, "")
         assert told in err
+
+    def test_as_a_process_it_is_one_line(self, start: Start) -> None:
+        code, out, err = end_of(start("outbox_relay", "--lanes", "65"))
+
+        assert (code, out) == (2, "")
+        assert "'65' is no number of lanes; give 1 to 64." in err
         assert "Traceback" not in err
 
     def test_wrong_settings(self, start: Start) -> None:
