@@ -40,8 +40,9 @@ NEWEST = 18
 sys.path.insert(0, str(ROOT))
 
 
-#: Tests of programs, pages, documentation and brokers, and those that ask no server: what they need
-#: of one is the same on every version, so that the newest is enough, except for ``--all``.
+#: Tests of programs, pages, documentation and brokers, those that ask no server, of bad arguments,
+#: of two who meet, and of whatever may happen in some order: what they need of a server is the same
+#: on every version, so that the newest is enough, except for ``--all``.
 ANY_SERVER = (
     "tests/acceptance",
     "tests/admin",
@@ -52,17 +53,29 @@ ANY_SERVER = (
     "tests/jobs/test_command",
     "tests/jobs/test_held.py",
     "tests/jobs/test_help.py",
+    "tests/jobs/test_hostile.py",
+    "tests/jobs/test_hostile_specs.py",
+    "tests/jobs/test_life_cycle.py",
     "tests/jobs/test_logs",
+    "tests/jobs/test_meetings.py",
     "tests/jobs/test_python_executor",
     "tests/jobs/test_query_counts.py",
     "tests/jobs/test_schedule_command.py",
     "tests/outbox/publishers",
     "tests/outbox/test_checks.py",
+    "tests/outbox/test_cloud_events.py",
     "tests/outbox/test_commands",
+    "tests/outbox/test_hostile.py",
+    "tests/outbox/test_life_cycle.py",
+    "tests/outbox/test_meetings.py",
     "tests/outbox/test_metrics.py",
     "tests/outbox/test_pages.py",
     "tests/outbox/test_pure.py",
     "tests/sagas/test_checks.py",
+    "tests/sagas/test_hostile.py",
+    "tests/sagas/test_hostile_steps.py",
+    "tests/sagas/test_life_cycle.py",
+    "tests/sagas/test_meetings.py",
     "tests/sagas/test_plan.py",
     "tests/sagas/test_settle.py",
     "tests/schema/test_admin",

@@ -63,6 +63,11 @@ def meeting(threads: int = 2) -> Iterator[Meeting]:
         found.close()
 
 
+def kinds(*found: Any) -> list[str]:
+    """Of what type the answers are, whichever came first."""
+    return sorted(type(one).__name__ for one in found)
+
+
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
     """What each returned, or raised."""
     with meeting(len(calls)) as found:

@@ -18,7 +18,7 @@ from jobs import leases, registration
 from jobs.runs import Ended
 from jobs.services import lifecycle, providers, requeue, retention, schedules, tokens, workers
 from jobs.services.lifecycle import CancelOutcome, JobNotFound, JobStateConflict
-from jobs.services.queue import NewJob, enqueue, enqueue_many
+from jobs.services.queue import enqueue
 from jobs.states import JobState, ProviderStatus
 from jobs.ticker import tick
 from tests.jobs.conftest import Jobs
@@ -267,22 +267,6 @@ class TestKeys:
         for _key, one, other in in_turns(stored, stored, prepare=lambda: str(uuid.uuid4())):
             assert one.id == other.id
             assert {one.is_new, other.is_new} == {True, False}
-
-    def test_many_with_the_same_keys_in_another_order_wait_for_each_other_and_not_crosswise(
-        self, jobs: Jobs
-    ) -> None:
-        def forwards(keys: list[str]) -> Any:
-            return enqueue_many(NewJob(spec=SPEC, idempotency_key=key) for key in keys)
-
-        def backwards(keys: list[str]) -> Any:
-            return forwards(keys[::-1])
-
-        def prepare() -> list[str]:
-            return [str(uuid.uuid4()) for _ in range(200)]
-
-        for _keys, one, other in in_turns(forwards, backwards, prepare=prepare):
-            assert one.enqueued + other.enqueued == 200
-            assert one.known + other.known == 200
 
 
 class TestManyAtOnce:
