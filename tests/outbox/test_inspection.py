@@ -221,7 +221,7 @@ class TestCost:
     ) -> None:
         inside.publish(JOB, *range(50))
         die(inside, OTHER, 1, *range(100, 130))
-        history = {"number": 6_000, "share": 1_000}
+        history = {"number": 3_000, "share": 500}
         inside.execute(HISTORY, history)
         inside.execute("ANALYZE outbox_events")
         few = read_by(name, parameters)

@@ -121,10 +121,9 @@ def sagas(transactional_db: None) -> Iterator[Sagas]:
     before = list(registry.definitions())
     empty(TABLES)
     found.execute(
-        "CREATE TABLE IF NOT EXISTS effects (id bigint GENERATED ALWAYS AS IDENTITY, saga uuid, "
-        "step text, what text, key text)"
+        "DROP TABLE IF EXISTS effects; CREATE TABLE effects (id bigint GENERATED ALWAYS AS "
+        "IDENTITY, saga uuid, step text, what text, key text)"
     )
-    found.execute("TRUNCATE effects")
     yield found
     for definition in registry.definitions():
         if definition not in before:
