@@ -1,6 +1,7 @@
 """From a baseline database that holds what the original could leave: each repair, and no row lost.
 
-Every class leaves its rows in one database at the baseline, moves it to head, and looks at them.
+Every class leaves its rows in one database at the baseline, moves their app to head, and looks at
+them.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class TestWorkers:
             ended=worker(database, current_job_id=shared, state="TERMINATED", last_heartbeat=LATER),
         )
         database.execute("UPDATE workers SET created_at = %s WHERE id = %s", [NOW, left.orphan])
-        database.to_head()
+        database.migrate("jobs")
         return left
 
     def test_times_that_are_missing_come_from_those_that_are_there(
@@ -150,7 +151,7 @@ class TestJobs:
                 consumed_at=consumed,
                 created_at=None,
             )
-        database.to_head()
+        database.migrate("jobs")
         return left
 
     def test_a_provider_that_is_gone_is_kept_in_the_metadata(self, left: SimpleNamespace) -> None:
@@ -236,7 +237,7 @@ class TestEvents:
             ),
         )
         left.known = dead_letter(database, original_event_id=left.silent)
-        database.to_head()
+        database.migrate("outbox")
         left.newest = event(database)
         return left
 
@@ -381,7 +382,7 @@ class TestSagas:
         ]
         for key, (_state, step_state, _outcome) in zip(left.by_outcome, cls.OUTCOMES, strict=True):
             step(database, key, state=step_state)
-        database.to_head()
+        database.migrate("sagas")
         return left
 
     def test_times_that_are_missing_come_from_those_that_are_there(

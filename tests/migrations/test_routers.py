@@ -51,19 +51,15 @@ def tables(alias: str) -> set[str]:
     }
 
 
-def test_there_they_are_applied_and_leave_nothing(other: str) -> None:
+def test_there_they_leave_nothing_and_the_way_back_has_nothing_to_refuse(other: str) -> None:
     call_command("migrate", database=other, verbosity=0)
 
     assert tables(other) == set()
     applied = connections[other].introspection.table_names()
     assert "auth_user" in applied
 
-
-@pytest.mark.parametrize("app", OURS)
-def test_there_the_way_back_has_nothing_to_refuse(other: str, app: str) -> None:
-    call_command("migrate", database=other, verbosity=0)
     back: Callable[..., Any] = call_command
-
-    back("migrate", app, "0001", database=other, verbosity=0)
+    for app in ("sagas", "jobs", "outbox"):
+        back("migrate", app, "0001", database=other, verbosity=0)
 
     assert tables(other) == set()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import pytest
 
 from hodei.schema.operations import RowsAtStake
-from tests.databases import Migrated
+from tests.databases import Migrated, alias_of, new_database
 from tests.migrations import catalog
 from tests.migrations.original_rows import (
     LATER,
@@ -25,14 +26,14 @@ from tests.migrations.original_rows import (
 pytestmark = pytest.mark.no_cover
 
 CONTRACT = catalog.contract()
-#: What is neither Django's nor the history's, both of which stay.
+#: What is neither of Django's apps nor the history's, both of which stay.
 LEFT_OVER = """
 SELECT relkind::text || ' ' || relname FROM pg_class
- WHERE relnamespace = 'public'::regnamespace AND relname !~ '^(django_|schema_migration_runs)'
+ WHERE relnamespace = 'public'::regnamespace AND relname !~ '^(auth_|django_|schema_migration_runs)'
 UNION ALL SELECT 'function ' || proname FROM pg_proc
  WHERE pronamespace = 'public'::regnamespace
 UNION ALL SELECT 'type ' || typname FROM pg_type
- WHERE typnamespace = 'public'::regnamespace AND typname !~ '^_?(django_|schema_migration_runs)'
+ WHERE typnamespace = 'public'::regnamespace AND typname !~ '^_?(auth_|django_|schema_migration_runs)'
 """
 
 
@@ -95,47 +96,67 @@ def moved(database: Migrated, table: str) -> set[str]:
     return {row["id"] for (row,) in database.rows(f"SELECT row_data FROM {table}_head_rows")}
 
 
+class Returned(NamedTuple):
+    """A database that was at head and is at the baseline, and what it held there."""
+
+    database: Migrated
+    keys: dict[str, uuid.UUID]
+    #: A saga of which there is nothing but its audit, and a dead letter that somebody dealt with.
+    gone: uuid.UUID
+    letter: uuid.UUID
+
+
+@pytest.fixture(scope="module")
+def returned(head_template: str, django_db_blocker: Any) -> Iterator[Returned]:
+    """For tests that read it, or copy it."""
+    with (
+        django_db_blocker.unblock(),
+        new_database(head_template) as database,
+        alias_of(database, "returned") as alias,
+    ):
+        head = Migrated(alias)
+        found = Returned(head, fill(head), gone=uuid.uuid4(), letter=dead_letter(head))
+        head.insert("saga_audit_events", saga_id=found.gone, event_type="Finished")
+        head.insert("outbox_dlq_actions", dlq_id=found.letter, action="RESOLVED", actor="ana")
+        head.to_baseline()
+        yield found
+
+
+@pytest.fixture
+def copy_of_returned(returned: Returned, copy_of: Any) -> Migrated:
+    connection = returned.database.connection
+    connection.close()  # nobody may be in what is copied
+    return copy_of(connection.settings_dict["NAME"])
+
+
 class TestToTheBaseline:
-    def test_the_catalog_is_the_contract_again(self, head: Migrated) -> None:
-        keys = fill(head)
+    def test_the_catalog_is_the_contract_again(self, returned: Returned) -> None:
+        database = returned.database
 
-        head.to_baseline()
-
-        assert of_contract(head) == CONTRACT
-        assert head.value("SELECT count(*) FROM jobs WHERE id = %s", [keys["job"]]) == 1
+        assert of_contract(database) == CONTRACT
+        job = returned.keys["job"]
+        assert database.value("SELECT count(*) FROM jobs WHERE id = %s", [job]) == 1
         for table in CONTRACT:
-            assert head.value(f"SELECT count(*) FROM {table}") >= 1, table
+            assert database.value(f"SELECT count(*) FROM {table}") >= 1, table
 
-    def test_up_again_and_down_again_ends_the_same(self, head: Migrated) -> None:
-        fill(head)
+    def test_up_again_and_down_again_ends_the_same(self, copy_of_returned: Migrated) -> None:
+        copy_of_returned.to_head()
+        copy_of_returned.to_baseline()
 
-        for _ in range(2):
-            head.to_baseline()
-            head.to_head()
-        head.to_baseline()
+        assert of_contract(copy_of_returned) == CONTRACT
 
-        assert of_contract(head) == CONTRACT
+    def test_the_audit_of_a_saga_that_is_gone_is_kept(self, returned: Returned) -> None:
+        database = returned.database
 
-    def test_the_audit_of_a_saga_that_is_gone_is_kept(self, head: Migrated) -> None:
-        keys = fill(head)
-        gone = uuid.uuid4()
-        head.insert("saga_audit_events", saga_id=gone, event_type="Finished")
-
-        head.to_baseline()
-
-        assert head.rows("SELECT saga_id FROM saga_audit_events") == [(keys["saga"],)]
-        ((row, reason),) = head.rows("SELECT row_data, reason FROM saga_audit_events_head_rows")
-        assert (row["saga_id"], row["event_type"]) == (str(gone), "Finished")
+        assert database.rows("SELECT saga_id FROM saga_audit_events") == [(returned.keys["saga"],)]
+        ((row, reason),) = database.rows("SELECT row_data, reason FROM saga_audit_events_head_rows")
+        assert (row["saga_id"], row["event_type"]) == (str(returned.gone), "Finished")
         assert reason == "its saga is gone"
 
-    def test_who_dealt_with_a_dead_letter_is_kept(self, head: Migrated) -> None:
-        letter = dead_letter(head)
-        head.insert("outbox_dlq_actions", dlq_id=letter, action="RESOLVED", actor="ana")
+    def test_who_dealt_with_a_dead_letter_is_kept(self, returned: Returned) -> None:
+        ((row,),) = returned.database.rows("SELECT row_data FROM outbox_dlq_actions_head_rows")
 
-        head.to_baseline()
-
-        ((row,),) = head.rows("SELECT row_data FROM outbox_dlq_actions_head_rows")
-        assert (row["dlq_id"], row["actor"]) == (str(letter), "ana")
+        assert (row["dlq_id"], row["actor"]) == (str(returned.letter), "ana")
 
 
 class TestRowsThatOnlyHeadAllows:
@@ -231,12 +252,13 @@ class TestRowsThatOnlyHeadAllows:
 
 
 class TestToZero:
-    def test_zero_to_head_to_zero_leaves_nothing(self, empty: Migrated) -> None:
-        empty.migrate("outbox")
-        empty.migrate("jobs")
-        empty.migrate("sagas")
-
+    def test_head_to_zero_leaves_nothing_but_archives(self, copy_of_returned: Migrated) -> None:
         for app in ("sagas", "jobs", "outbox"):
-            empty.migrate(app, "zero")
+            copy_of_returned.migrate(app, "zero")
 
-        assert empty.rows(LEFT_OVER) == []
+        left = copy_of_returned.rows(LEFT_OVER)
+        assert {what for (what,) in left} == {
+            f"{kind}{table}_head_rows"
+            for table in ("outbox_dlq_actions", "saga_audit_events")
+            for kind in ("r ", "type ", "type _")
+        }
