@@ -2,7 +2,8 @@
 
     python -m tests.schema.session      for each line of words on stdin: that command
 
-``GET /path`` asks the project's site for that path. One line of JSON for each: the exit code (of a
+``GET /path`` asks the project's site for that path; ``SQL 'statement' [ALIAS]`` is somebody's in a
+database. One line of JSON for each: the exit code (of a
 request: the status), and what was written to stdout and stderr.
 """
 
@@ -27,8 +28,13 @@ def main() -> None:
 
 def run(words: list[str]) -> tuple[int, str, str]:
     from django.core.management import execute_from_command_line
+    from django.db import connections
     from django.test import Client
 
+    if words[0] == "SQL":
+        with connections[words[2] if len(words) > 2 else "default"].cursor() as cursor:
+            cursor.execute(words[1])
+        return 0, "", ""
     if words[0] == "GET":
         response = Client(SERVER_NAME="localhost").get(words[1])
         return response.status_code, response.content.decode(), ""

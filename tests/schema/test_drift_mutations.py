@@ -483,7 +483,10 @@ OURS = {
 
 
 class Healthy:
-    """A database that changes, and what it should be; a new copy after a test that failed."""
+    """A database that changes, and what it should be; a new copy after a test that failed.
+
+    Each test leaves it as it found it, and says so at its end, so the next one need not look.
+    """
 
     def __init__(self, alias: str, template: str, expected: Catalog) -> None:
         self.alias = alias
@@ -507,6 +510,7 @@ class Healthy:
             self.close()
             database = self._copy.enter_context(new_database(self.template))
             self._copy.enter_context(alias_of(database, self.alias))
+            assert self.findings() == []
         self._is_clean = False
         yield
         self._is_clean = True
@@ -516,20 +520,18 @@ class Healthy:
 
 
 @contextmanager
-def migrated(alias: str, then: str = "", **changes: Any) -> Iterator[Healthy]:
-    """A database with everything applied, and its catalog as a replay makes it."""
-    with new_database() as database:
-        with override_settings(**changes), alias_of(database, alias):
-            call_command("migrate", database=alias, interactive=False, verbosity=0)
-            with private_connection(alias) as connection:
-                expected = replay(connection, MigrationLoader(connection), ()).catalog
-            with connections[alias].cursor() as cursor:
-                cursor.execute(then or "SELECT 1")
-        healthy = Healthy(alias, database["NAME"], expected)
-        try:
-            yield healthy
-        finally:
-            healthy.close()
+def healthy_copies(alias: str, database: dict[str, Any], expected: Catalog) -> Iterator[Healthy]:
+    healthy = Healthy(alias, database["NAME"], expected)
+    try:
+        yield healthy
+    finally:
+        healthy.close()
+
+
+def replayed(alias: str) -> Catalog:
+    """What everything applied makes."""
+    with private_connection(alias) as connection:
+        return replay(connection, MigrationLoader(connection), ()).catalog
 
 
 @pytest.fixture(scope="module")
@@ -550,23 +552,27 @@ def foundries(other_role: None, django_db_blocker: Any) -> Iterator[Healthy]:
         "CREATE TABLE foundry_event_2026 PARTITION OF foundry_event "
         "FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')"
     )
-    with (
-        django_db_blocker.unblock(),
-        migrated("foundries", partition, INSTALLED_APPS=apps) as healthy,
-    ):
-        yield healthy
+    with django_db_blocker.unblock(), new_database() as database:
+        with override_settings(INSTALLED_APPS=apps), alias_of(database, "foundries") as alias:
+            call_command("migrate", database=alias, interactive=False, verbosity=0)
+            expected = replayed(alias)
+            with connections[alias].cursor() as cursor:
+                cursor.execute(partition)
+        with healthy_copies("foundries", database, expected) as healthy:
+            yield healthy
 
 
 @pytest.fixture(scope="module")
-def ours(django_db_setup: None, django_db_blocker: Any) -> Iterator[Healthy]:
-    with django_db_blocker.unblock(), migrated("ours") as healthy:
-        yield healthy
+def ours(django_db_setup: dict[str, Any], django_db_blocker: Any) -> Iterator[Healthy]:
+    with django_db_blocker.unblock():
+        with alias_of(django_db_setup, "ours") as alias:
+            expected = replayed(alias)
+        with healthy_copies("ours", django_db_setup, expected) as healthy:
+            yield healthy
 
 
 def prove(database: Healthy, mutation: Mutation) -> None:
     with database.changed():
-        assert database.findings() == []
-
         database.execute(mutation.sql)
         found = database.findings()
 

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 from django.core.management import call_command
@@ -21,15 +20,9 @@ from hodei.schema.replay.scratch import ReplayFailed
 from hodei.schema.results import FindingKind, Severity
 from hodei.schema.validation import Comparison
 from tests.processes import eventually
-from tests.processes import manage as manage_project
+from tests.schema.conftest import APPS
 
 Install = Callable[..., None]
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-CONTRIB = (
-    "django.contrib.sessions "
-    "django.contrib.sites django.contrib.flatpages django.contrib.redirects "
-    "tests.schema.apps.foundry tests.schema.apps.orchard tests.schema.apps.quarry"
-)
 
 
 CROWD = """
@@ -62,10 +55,8 @@ def traces(alias: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def ledger(scratch: str, install: Install) -> str:
-    install("ledger", "errand")
-    call_command("migrate", database=scratch, verbosity=0)
-    return scratch
+def ledger(applied: Callable[..., str]) -> str:
+    return applied("ledger", "errand")
 
 
 @pytest.fixture
@@ -84,34 +75,6 @@ class TestHealthy:
                 len(MigrationService(ledger).validate().applied_migrations)
             ),
         ]
-
-    @pytest.mark.process
-    def test_with_contrib_apps_and_awkward_migrations_by_every_way(
-        self, manage: Run, tmp_path: Path
-    ) -> None:
-        apps = {"SCHEMA_TEST_APPS": CONTRIB}
-        snapshot = tmp_path / "schema.json"
-        for words in (
-            ("migrate", "--verbosity", "0"),
-            ("schema_validate", "--strict", "--privileges"),
-            ("schema_validate", "--strict", "--privileges", "--rebuild"),
-            ("schema_snapshot", "--output", str(snapshot)),
-            ("schema_validate", "--strict", "--expected", str(snapshot)),
-        ):
-            done = manage(*words, **apps)
-            assert (done.returncode, done.stderr.replace(f"Written: {snapshot}\n", "")) == (
-                0,
-                "",
-            ), (
-                words,
-                done.stdout,
-            )
-
-        live = manage("schema_snapshot", "--live", **apps)
-        rebuilt = manage("schema_snapshot", "--rebuild", **apps)
-        written = json.loads(snapshot.read_text())
-        assert json.loads(rebuilt.stdout)["relations"] == written["relations"]
-        assert json.loads(live.stdout)["relations"] == written["relations"]
 
     def test_partly_applied_is_compared_with_what_is_applied(self, ledger: str) -> None:
         call_command("migrate", "ledger", "0001", database=ledger, verbosity=0)
@@ -302,18 +265,12 @@ class TestCannotVerify:
 
         assert execute(ledger, "SELECT tag FROM ddl_log") == []
 
-    def test_a_table_that_somebody_alters(
-        self, ledger: str, database: dict[str, Any], point_alias: Any
-    ) -> None:
+    def test_a_table_that_somebody_alters(self, ledger: str) -> None:
         import psycopg
 
         execute(ledger, "ALTER TABLE ledger_entry ALTER amount SET DEFAULT 1")
-        with psycopg.connect(
-            host=database["HOST"],
-            port=database["PORT"],
-            user=database["USER"],
-            dbname=database["NAME"],
-        ) as other:
+        info = connections[ledger].connection.info
+        with psycopg.connect(info.dsn, password=info.password) as other:
             other.execute("ALTER TABLE ledger_entry ADD COLUMN slow int DEFAULT 1")
 
             with pytest.raises(CommandError, match="locked for more than 2s") as caught:
@@ -348,10 +305,11 @@ class TestCannotVerify:
             validate(ledger, expected=tmp_path / "none.json")
 
     def test_a_role_that_may_not_make_a_schema_uses_a_snapshot(
-        self, ledger: str, database: dict[str, Any], point_alias: Any, tmp_path: Path
+        self, ledger: str, point_alias: Any, tmp_path: Path
     ) -> None:
         path = tmp_path / "schema.json"
         call_command("schema_snapshot", database=ledger, output=path, stderr=io.StringIO())
+        database = dict(connections[ledger].settings_dict)
         role = f"{database['NAME']}_reader"
         execute(
             ledger,
@@ -392,9 +350,10 @@ class TestLeavesNothing:
 
     @pytest.mark.process
     def test_when_it_is_killed_in_the_middle(
-        self, manage: Run, database: dict[str, Any], scratch: str
+        self, database: dict[str, Any], scratch: str, install: Install
     ) -> None:
-        assert manage("migrate", "--verbosity", "0", apps=("errand",)).returncode == 0
+        install("errand")
+        call_command("migrate", database=scratch, verbosity=0)
         before = traces(scratch)
         asleep = (
             "SELECT 1 FROM pg_stat_activity "
@@ -424,63 +383,78 @@ class TestLeavesNothing:
 
 @pytest.mark.process
 class TestRebuild:
-    def test_builds_what_a_replay_builds(self, database: dict[str, Any]) -> None:
-        url = "postgresql://{USER}:{PASSWORD}@/{NAME}?host={HOST}&port={PORT}".format_map(
-            {name: quote(str(value), safe="") for name, value in database.items()}
-        )
-        assert manage_project("migrate", "--verbosity", "0", DATABASE_URL=url).returncode == 0
+    """The temporary database is filled by a process of its own."""
 
-        replayed = manage_project("schema_snapshot", DATABASE_URL=url)
-        rebuilt = manage_project("schema_snapshot", "--rebuild", DATABASE_URL=url)
+    @pytest.fixture
+    def errands(
+        self, scratch: str, install: Install, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[str], str]:
+        """A function that applies ``errand``, with this SQL, and ``ledger``, here and in a project
+        of the same apps that the process finds."""
+        apps = ("errand", "ledger")
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.schema.settings_alone")
+        monkeypatch.setenv("SCHEMA_TEST_APPS", " ".join(f"{APPS}.{name}" for name in apps))
 
-        assert (replayed.returncode, replayed.stderr) == (0, "")
-        assert len(json.loads(replayed.stdout)["relations"]) > 20
-        assert json.loads(rebuilt.stdout) == json.loads(replayed.stdout)
+        def applied(sql: str) -> str:
+            monkeypatch.setenv("ERRAND_SQL", sql)
+            install(*apps)
+            call_command("migrate", database=scratch, verbosity=0)
+            return scratch
+
+        return applied
+
+    def test_builds_what_a_replay_builds(
+        self, django_db_setup: dict[str, Any], point_alias: Callable[..., str]
+    ) -> None:
+        alias = point_alias(django_db_setup)
+        replayed, rebuilt = io.StringIO(), io.StringIO()
+
+        call_command("schema_snapshot", database=alias, stdout=replayed)
+        call_command("schema_snapshot", rebuild=True, database=alias, stdout=rebuilt)
+
+        assert len(json.loads(replayed.getvalue())["relations"]) > 20
+        assert json.loads(rebuilt.getvalue()) == json.loads(replayed.getvalue())
 
     def test_runs_what_reaches_out_and_drops_its_database(
-        self, manage: Run, scratch: str, database: dict[str, Any]
+        self, errands: Callable[[str], str]
     ) -> None:
-        env = {
-            "ERRAND_SQL": "ALTER TABLE public.errand_thing ADD COLUMN extra int; "
+        alias = errands(
+            "ALTER TABLE public.errand_thing ADD COLUMN extra int; "
             "COMMENT ON TABLE public.errand_thing IS 'x'"
-        }
-        assert (
-            manage("migrate", "--verbosity", "0", apps=("errand", "ledger"), **env).returncode == 0
         )
 
-        refused = manage("schema_validate", apps=("errand", "ledger"), **env)
-        rebuilt = manage(
-            "schema_validate", "--strict", "--rebuild", apps=("errand", "ledger"), **env
-        )
-        execute(scratch, "ALTER TABLE errand_thing DROP COLUMN extra")
-        drifted = manage("schema_validate", "--rebuild", apps=("errand", "ledger"), **env)
+        with pytest.raises(CommandError, match="--rebuild") as caught:
+            validate(alias)
+        validate(alias, strict=True, rebuild=True)
+        execute(alias, "ALTER TABLE errand_thing DROP COLUMN extra")
+        found = MigrationService(alias).validate(comparison=Comparison(rebuild=True))
 
-        assert (refused.returncode, "--rebuild" in refused.stderr) == (3, True)
-        assert (rebuilt.returncode, rebuilt.stderr) == (0, "")
-        assert drifted.returncode == 1
-        assert "errand_thing.extra" in drifted.stdout
-        assert execute(scratch, "SELECT 1 FROM ledger_entry") == [(1,)]
-        assert rebuilds(scratch) == []
+        assert caught.value.returncode == 3
+        assert not found.is_valid
+        assert [one.subject for one in found.findings] == ["errand_thing.extra"]
+        assert execute(alias, "SELECT 1 FROM ledger_entry") == [(1,)]
+        assert rebuilds(alias) == []
 
     def test_drops_its_database_when_the_migrations_fail_there(
-        self, manage: Run, scratch: str
+        self, errands: Callable[[str], str], errand: Callable[[str], None]
     ) -> None:
-        assert manage("migrate", "--verbosity", "0", apps=("errand",)).returncode == 0
+        alias = errands("SELECT 1")
+        errand("SELECT nothing")
 
-        done = manage("schema_validate", "--rebuild", apps=("errand",), ERRAND_SQL="SELECT nothing")
+        with pytest.raises(CommandError, match='column "nothing" does not exist') as caught:
+            validate(alias, rebuild=True)
 
-        assert done.returncode == 3
-        assert 'column "nothing" does not exist' in done.stderr
-        assert rebuilds(scratch) == []
+        assert caught.value.returncode == 3
+        assert rebuilds(alias) == []
 
-    def test_sweeps_what_a_killed_one_left(self, manage: Run, scratch: str) -> None:
+    def test_sweeps_what_a_killed_one_left(self, errands: Callable[[str], str]) -> None:
+        alias = errands("SELECT 1")
         name = "hodei_rebuild_1000000000_deadbeef"
-        execute(scratch, f"CREATE DATABASE {name} TEMPLATE template0")
-        assert manage("migrate", "--verbosity", "0", apps=("errand",)).returncode == 0
+        execute(alias, f"CREATE DATABASE {name} TEMPLATE template0")
 
-        assert manage("schema_validate", "--rebuild", apps=("errand",)).returncode == 0
+        validate(alias, rebuild=True)
 
-        assert rebuilds(scratch, name) == []
+        assert rebuilds(alias, name) == []
 
 
 def rebuilds(alias: str, name: str = "") -> list[tuple[Any, ...]]:
