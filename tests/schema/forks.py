@@ -33,6 +33,7 @@ def main(words: list[str]) -> None:
     import django
 
     django.setup()
+    warm_up()
     for line in sys.stdin:
         fields = line.split()
         work = adopt if "adopt" in words else migrate
@@ -42,6 +43,18 @@ def main(words: list[str]) -> None:
             told = crash(fields[0], int(fields[1]), work)
         sys.stdout.write(f"{json.dumps(told)}\n")
         sys.stdout.flush()
+
+
+def warm_up() -> None:
+    """Import here what each child would import: the driver, commands and migrations."""
+    from django.core.management import get_commands, load_command_class
+    from django.db import connections
+    from django.db.migrations.loader import MigrationLoader
+
+    commands = get_commands()
+    for word in ("migrate", "schema_adopt", "schema_validate", "schema_history"):
+        load_command_class(str(commands[word]), word)
+    MigrationLoader(connections["default"], load=False).load_disk()
 
 
 def together(name: str, number: int, work: Work) -> list[dict[str, Any]]:

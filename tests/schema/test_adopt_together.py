@@ -91,7 +91,7 @@ class TestProcesses:
                 self.check(database, interrupted=2)
 
     def test_killed_at_some_points_it_goes_on(self) -> None:
-        self.crash(lambda count: random.Random(3).sample(range(count), 4))
+        self.crash(lambda count: random.Random(3).sample(range(count), 3))
 
     @pytest.mark.slow
     @pytest.mark.timeout(3000)

@@ -105,7 +105,7 @@ class TestTogether:
             check_each_applied_once(database)
 
     def test_each_migration_is_applied_once(self, databases: Databases, forks: Forks) -> None:
-        self.check(databases, forks, number=8, rounds=3)
+        self.check(databases, forks, number=4, rounds=2)
 
     @pytest.mark.slow
     def test_eight_of_them_twenty_times(self, databases: Databases, forks: Forks) -> None:
@@ -163,7 +163,7 @@ class TestCrash:
             assert len(runs) == len(set(runs)), point
 
     def test_at_some_points(self, databases: Databases, forks: Forks) -> None:
-        self.check(databases, forks, lambda count: random.Random(7).sample(range(count), 8))
+        self.check(databases, forks, lambda count: random.Random(7).sample(range(count), 5))
 
     @pytest.mark.slow
     @pytest.mark.timeout(3000)
