@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 APPS = "tests.schema.apps"
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Session = Callable[..., list[dict[str, Any]]]
 
 
 def run_forks(
@@ -152,5 +153,40 @@ def manage(database: dict[str, Any]) -> Run:
             timeout=120,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def session(database: dict[str, Any]) -> Session:
+    """A function that runs commands, one after another, in one process of a project."""
+
+    def run(
+        *commands: str,
+        settings: str = "settings_alone",
+        aliases: dict[str, Any] | None = None,
+        apps: str = "",
+        routers: str = "",
+        **env: str,
+    ) -> list[dict[str, Any]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.schema.session"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": f"tests.schema.{settings}",
+                "SCHEMA_TEST_DATABASES": json.dumps(aliases or {"default": database}),
+                "SCHEMA_TEST_APPS": apps,
+                "SCHEMA_TEST_ROUTERS": routers,
+                **env,
+            },
+            input="\n".join(commands),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     return run

@@ -19,6 +19,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import CaptureQueriesContext
 
 from hodei.schema.management.commands.schema_status import Command
+from tests.schema.conftest import APPS, Session
 
 Install = Callable[..., None]
 Run = Callable[..., Any]
@@ -39,14 +40,13 @@ def migrate(alias: str, *target: str) -> None:
 
 
 @pytest.fixture
-def half(scratch: str, install: Install) -> str:
+def half(applied: Callable[..., str]) -> str:
     """The alias of a database where the first two of three migrations of ``ledger`` are applied,
     and one that is unknown."""
-    install("ledger", "bare")
-    migrate(scratch)
-    migrate(scratch, "ledger", "0002")
-    MigrationRecorder(connections[scratch]).record_applied("ledger", "0009_newer")
-    return scratch
+    alias = applied("ledger", "bare")
+    migrate(alias, "ledger", "0002")
+    MigrationRecorder(connections[alias]).record_applied("ledger", "0009_newer")
+    return alias
 
 
 class TestTable:
@@ -284,50 +284,43 @@ class TestCost:
 
 @pytest.mark.process
 class TestProcess:
-    def test_a_healthy_database(self, manage: Run) -> None:
-        assert manage("migrate", "-v0", apps=("orchard",)).returncode == 0
+    def test_pending_and_healthy(self, session: Session) -> None:
+        pending, _, healthy = session(
+            "schema_status --check --format json",
+            "migrate -v0",
+            "schema_status --check",
+            apps=f"{APPS}.orchard",
+        )
 
-        done = manage("schema_status", "--check", apps=("orchard",))
+        assert (pending["code"], pending["err"]) == (1, "")
+        assert json.loads(pending["out"])["counts"]["pending"] == 19
+        assert (healthy["code"], healthy["err"]) == (0, "")
+        assert healthy["out"].endswith("Schema valid: 19/19 migrations applied\n")
 
-        assert done.returncode == 0
-        assert done.stderr == ""
-        assert done.stdout.endswith("Schema valid: 19/19 migrations applied\n")
+    def test_misuse(self, session: Session) -> None:
+        for end in session(
+            *(f"schema_status {words}" for words in ("--database x", "--format xml", "--app x"))
+        ):
+            assert (end["code"], end["out"]) == (2, "")
+            assert "Traceback" not in end["err"]
 
-    def test_pending_migrations_with_check(self, manage: Run) -> None:
-        done = manage("schema_status", "--check", "--format", "json", apps=("orchard",))
-
-        assert done.returncode == 1
-        assert done.stderr == ""
-        assert json.loads(done.stdout)["counts"]["pending"] == 19
-
-    @pytest.mark.parametrize("words", [["--database", "x"], ["--format", "xml"], ["--app", "x"]])
-    def test_misuse(self, manage: Run, words: list[str]) -> None:
-        done = manage("schema_status", *words)
-
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert "Traceback" not in done.stderr
-
-    @pytest.mark.parametrize("words", [[], ["--check"], ["--format", "json"]])
-    def test_a_database_out_of_reach(
-        self, manage: Run, database: dict[str, Any], words: list[str]
-    ) -> None:
-        aliases = {"default": {**database, "NAME": "hodei_schema_no_such"}}
-
-        done = manage("schema_status", *words, aliases=aliases)
-
-        assert done.returncode == 3
-        assert done.stdout == ""
-        assert done.stderr.count("\n") == 1
-        assert "no such database" in done.stderr
-
-    def test_another_database(self, manage: Run, database: dict[str, Any]) -> None:
+    def test_a_database_out_of_reach(self, session: Session, database: dict[str, Any]) -> None:
         aliases = {"default": {**database, "NAME": "hodei_schema_no_such"}, "second": database}
 
-        done = manage("schema_status", "--database", "second", aliases=aliases)
+        *unreachable, second = session(
+            "schema_status",
+            "schema_status --check",
+            "schema_status --format json",
+            "schema_status --database second",
+            aliases=aliases,
+        )
 
-        assert done.returncode == 0
-        assert done.stdout.endswith("15 pending, 0 failed\n")
+        for end in unreachable:
+            assert (end["code"], end["out"]) == (3, "")
+            assert end["err"].count("\n") == 1
+            assert "no such database" in end["err"]
+        assert second["code"] == 0
+        assert second["out"].endswith("15 pending, 0 failed\n")
 
     def test_an_app_that_fails_its_checks_is_no_hindrance(self, manage: Run) -> None:
         assert "faulty.E001" in manage("showmigrations", apps=("faulty",)).stderr

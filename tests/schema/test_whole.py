@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +12,9 @@ import psycopg
 import pytest
 
 from tests.databases import new_database
-from tests.processes import ROOT
-from tests.schema.conftest import APPS
+from tests.schema.conftest import APPS, Session
 
 pytestmark = [pytest.mark.process, pytest.mark.no_cover]
-
-Session = Callable[..., list[dict[str, Any]]]
-
-
-@pytest.fixture
-def session(database: dict[str, Any]) -> Session:
-    """A function that runs commands, one after another, in one process of a project."""
-
-    def run(
-        *commands: str,
-        settings: str = "settings_alone",
-        aliases: dict[str, Any] | None = None,
-        apps: str = "",
-        routers: str = "",
-        **env: str,
-    ) -> list[dict[str, Any]]:
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.schema.session"],
-            cwd=ROOT,
-            env={
-                **os.environ,
-                "DJANGO_SETTINGS_MODULE": f"tests.schema.{settings}",
-                "SCHEMA_TEST_DATABASES": json.dumps(aliases or {"default": database}),
-                "SCHEMA_TEST_APPS": apps,
-                "SCHEMA_TEST_ROUTERS": routers,
-                **env,
-            },
-            input="\n".join(commands),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    return run
 
 
 def execute(database: dict[str, Any], sql: str) -> list[tuple[Any, ...]]:

@@ -14,7 +14,9 @@ import pytest
 from django.db import connections
 
 from tests.processes import ROOT, eventually
+from tests.schema.conftest import APPS
 from tests.schema.test_reset.kit import (
+    Install,
     check_valid,
     content,
     migrate,
@@ -123,17 +125,18 @@ class TestProcesses:
         check_valid(depot)
 
     def test_where_a_scratch_schema_will_not_do_a_temporary_database_does(
-        self, depot: str, start: Callable[..., Any]
+        self, depot: str, install: Install, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """SQL that names the schema would reach out of a scratch schema."""
-        variables = {
-            "SCHEMA_TEST_APPS": "tests.schema.apps.depot tests.schema.apps.errand",
-            "ERRAND_SQL": "CREATE TABLE public.errand_here (id int)",
-        }
-        for words in (["migrate"], ["schema_reset", "errand", "--confirm", name_of(depot)]):
-            process = start(*words, **variables)
-            said = process.communicate(timeout=60)[0]
-            assert process.returncode == 0, said
+        # A process fills the temporary database, in a project of the same apps.
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "tests.schema.settings_alone")
+        monkeypatch.setenv("SCHEMA_TEST_APPS", f"{APPS}.depot {APPS}.errand")
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        monkeypatch.setenv("ERRAND_SQL", "CREATE TABLE public.errand_here (id int)")
+        install("depot", "errand")
+        migrate(depot)
+
+        said = reset(depot, "errand", no_backup=False)
 
         assert "errand_here      errand  0" in said
         assert "2 tables with 0 rows dropped, 1 migration run" in said
