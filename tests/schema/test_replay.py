@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connections, migrations, models
 from django.db.migrations import AddField, AddIndex, CreateModel, Migration, RunPython
+from django.db.migrations.loader import MigrationLoader
 
 from hodei.schema.replay.forwards import Forwards
+from hodei.schema.replay.scratch import replay
 from hodei.schema.replay.sessions import CommitRefused, never_kept, private_connection
 from hodei.schema.replay.twins import Notes, StatementRefused, transactional, twin_of
 
@@ -155,3 +158,20 @@ class TestKept:
             forwards.run(Odd(name, "odd"))
 
         assert ran == ["0001_initial", "0002_more"]
+
+
+def test_what_is_read_between_migrations_is_not_looked_through(
+    applied: Callable[..., str],
+) -> None:
+    """To take our own queries apart took a fifth of a reset's time."""
+    seen = []
+
+    with private_connection(applied("ledger")) as connection:
+
+        def watch(app: str, _schema: str) -> None:
+            seen.append((app, list(connection.execute_wrappers)))
+
+        replay(connection, MigrationLoader(connection), (), watch)
+
+    assert ("ledger", []) in seen
+    assert {app for app, wrappers in seen if wrappers} == set()

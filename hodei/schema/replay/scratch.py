@@ -114,16 +114,18 @@ def replay(
     """
     notes = Notes()
     with _scratch(connection) as guard:
-        with connection.execute_wrapper(guard.send):
-            plan = applied_plan(loader)
-            following = [app for app, _ in plan[1:]]
-            played = _played(guard, loader, plan, notes)
-            for (app, _), after in zip_longest(played, following):
-                if watch is not None and app != after:
-                    watch(app, guard.schema)
-            with _failures("the tables of apps without migrations"):
-                synchronise(connection, loader, live_tables)
-                guard.check("the tables of apps without migrations")
+        plan = applied_plan(loader)
+        following = [app for app, _ in plan[1:]]
+        played = _played(guard, loader, plan, notes)
+        for (app, _), after in zip_longest(played, following):
+            if watch is not None and app != after:
+                watch(app, guard.schema)
+        with (
+            _failures("the tables of apps without migrations"),
+            connection.execute_wrapper(guard.send),
+        ):
+            synchronise(connection, loader, live_tables)
+            guard.check("the tables of apps without migrations")
         catalog = read_catalog(connection, guard.schema)
     extensions = tuple(sorted(notes.extensions))
     return Expected(catalog=replace(catalog, extensions=extensions), notes=_told(notes))
@@ -138,7 +140,7 @@ def replay_each(
     """
     notes = Notes()
     found = []
-    with _scratch(connection) as guard, connection.execute_wrapper(guard.send):
+    with _scratch(connection) as guard:
         for key in _played(guard, loader, migrations, notes):
             guard.check(".".join(key))
             catalog = read_catalog(connection, guard.schema)
@@ -156,12 +158,15 @@ def _scratch(connection: BaseDatabaseWrapper) -> Iterator[Guard]:
 def _played(
     guard: Guard, loader: MigrationLoader, keys: Sequence[MigrationKey], notes: Notes
 ) -> Iterator[MigrationKey]:
-    """Run the twins, one after the other; yields after each."""
+    """Run the twins, one after the other; yields after each.
+
+    What the caller reads then is ours, and no statement to be looked through.
+    """
     migrations = [loader.graph.nodes[key] for key in keys]
     _refuse_many(_count_models(migrations))
     forwards = Forwards(guard.connection, loader.unmigrated_apps)
     for key, migration in zip(keys, migrations, strict=True):
-        with _failures(str(migration)):
+        with _failures(str(migration)), guard.connection.execute_wrapper(guard.send):
             forwards.run(twin_of(migration, notes, guard.look))
             guard.look(str(migration))
         yield key
