@@ -326,7 +326,7 @@ class TestStats:
         "name", ["count_letters", "letters_by_class", "letters_by_fingerprint"]
     )
     def test_what_was_closed_costs_nothing(self, inside: Outbox, name: str) -> None:
-        insert(inside, 6_000, resolved_at="CASE WHEN n > 300 THEN now() END")
+        insert(inside, 6_000, resolved_at="CASE WHEN n > 100 THEN now() END")
         inside.execute("ANALYZE outbox_dlq")
 
         with connection.cursor() as cursor:
