@@ -78,6 +78,9 @@ def forget(alias: str) -> None:
         connections[alias].close()
         if connections[alias].vendor == "postgresql":
             connections[alias].close_pool()
+        elif connections[alias].connection is not None:
+            # Django keeps one in memory open.
+            connections[alias].connection.close()
         del connections[alias]
         del connections.settings[alias]
     RAN_DB_VERSION_CHECK.discard(alias)

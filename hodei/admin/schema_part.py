@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from hodei.admin.parts import Case, Figure, Found, Kind, Panel, Part, address_of, register
@@ -13,6 +16,16 @@ from hodei.schema.readiness import KnownMigrations
 _MODEL = "hodei_schema.MigrationRun"
 #: The files, which are read once in a process.
 _known = KnownMigrations()
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    """Tests change settings: what other apps expect is in other files."""
+    global _known  # noqa: PLW0603
+    if setting == "INSTALLED_APPS":
+        _known = KnownMigrations()
+
+
+setting_changed.connect(_forget, dispatch_uid="hodei.admin.schema_part")
 
 
 def verdicts() -> list[tuple[str, bool, str]]:

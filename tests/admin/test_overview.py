@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test import Client, RequestFactory
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
+from hodei.admin import schema_part
 from jobs.models import Job, Lease, Provider, QueueEntry, Worker
 from outbox.models import DeadLetter, Event, Relay
 from sagas.models import Saga, SagaAuditEvent
@@ -184,6 +186,17 @@ class TestNumbers:
         value, tone, remark, _ = figures(page)["Schema", "Database default"]
         assert (value, tone) == ("INVALID", "bad")
         assert "pending" in remark
+
+    def test_of_the_schema_while_other_apps_are_installed(self, page: Client) -> None:
+        before = schema_part.verdicts()
+        fewer = [app for app in settings.INSTALLED_APPS if app != "sagas"]
+
+        with override_settings(INSTALLED_APPS=fewer):
+            ((_, _, meanwhile),) = schema_part.verdicts()
+
+        assert "unknown" in meanwhile
+        assert "unknown" not in before[0][2]
+        assert schema_part.verdicts() == before
 
 
 class TestHour:
