@@ -14,6 +14,8 @@ import psycopg
 from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from psycopg.types.json import Jsonb
 
 #: PostgreSQL's number of the type, which Django hands out undecoded.
@@ -23,6 +25,16 @@ JSONB = 3802
 HERE = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 #: The migrations that reproduce the original, and the newest ones.
 BASELINE = {"outbox": "0001_baseline", "jobs": "0001_baseline", "sagas": "0001_baseline"}
+
+
+#: What was opened on other engines, by whatever wrapper, thread or task: to close twice is nothing.
+_opened: list[Any] = []
+
+
+@receiver(connection_created, dispatch_uid="tests.databases")
+def _note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    if connection.vendor == "sqlite":
+        _opened.append(connection.connection)
 
 
 @cache
@@ -78,11 +90,10 @@ def forget(alias: str) -> None:
         connections[alias].close()
         if connections[alias].vendor == "postgresql":
             connections[alias].close_pool()
-        elif connections[alias].connection is not None:
-            # Django keeps one in memory open.
-            connections[alias].connection.close()
         del connections[alias]
         del connections.settings[alias]
+    while _opened:
+        _opened.pop().close()
     RAN_DB_VERSION_CHECK.discard(alias)
 
 
