@@ -11,12 +11,10 @@ import fcntl
 import json
 import os
 import subprocess
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-SECONDS_TO_TAKE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +58,32 @@ def _without_proc(pid: int) -> Process | None:
     return Process(pid=pid, started=started.strip(), boot="")
 
 
-def take(folder: str | Path, key: str) -> bool:
-    """Note the calling process under the key, unless a live one has it: then False. The lock goes
-    with the process, whatever program it becomes."""
-    descriptor = os.open(Path(folder) / f"{key}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + SECONDS_TO_TAKE
-    # Whoever looks whether somebody is starting has the lock for a moment, too.
-    while not _lock(descriptor, fcntl.LOCK_EX):
-        if time.monotonic() > deadline:
+def hold(folder: str | Path, key: str) -> int | None:
+    """Take the lock of the key, for one process to be started under it: a descriptor, or None where
+    another process has it, or is starting. Whoever is given the descriptor has the lock, whatever
+    program it becomes; it is free when all of them are gone."""
+    path = Path(folder) / f"{key}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _lock(descriptor, fcntl.LOCK_EX) or not _is_still(path, descriptor):
             os.close(descriptor)
-            return False
-        time.sleep(0.02)
-    os.set_inheritable(descriptor, True)  # noqa: FBT003  (os takes it so)
+            return None
+        # Nobody lives who could have written it.
+        path_of(folder, key).unlink(missing_ok=True)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def note(folder: str | Path, key: str) -> None:
+    """Say that the calling process, which has the lock, has the key."""
     mine = of_pid(os.getpid())
     if mine is None:
         raise OSError(f"the kernel says nothing of process {os.getpid()}")
     part = Path(folder) / f"{key}.{os.getpid()}.part"
     part.write_text(json.dumps(asdict(mine)), encoding="utf-8")
     part.replace(path_of(folder, key))
-    return True
 
 
 def find(folder: str | Path, key: str) -> Process | None:
@@ -110,6 +115,14 @@ def _lock(descriptor: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether the file that was locked is the one that others find: it may have been removed."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def path_of(folder: str | Path, key: str) -> Path:

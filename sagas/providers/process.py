@@ -66,21 +66,17 @@ class ProcessProvider:
     def create(self, key: str, order: WorkerOrder) -> Handle:
         """Start it, unless it runs. It has noted itself when this returns."""
         folder = self._usable_folder(key)
-        if (found := self.verify(key)) is not None:
-            return found
-        words = [sys.executable, "-m", "sagas.providers.launch", str(folder), key]
-        with (folder / f"{key}.log").open("ab") as output:
-            child = subprocess.Popen(  # noqa: S603  (our own program)
-                [*words, *_manage(), *order.arguments()],
-                env=_environment(order),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        with _mutex:
-            _children.append(child)
         deadline = time.monotonic() + SECONDS_TO_START
+        while (lock := pidfile.hold(folder, key)) is None:
+            if (found := self.verify(key)) is not None:
+                return found
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{key} is held by a process that has not noted itself.")
+            time.sleep(0.02)
+        try:
+            child = self._start(lock, key, order)
+        finally:
+            os.close(lock)
         while (process := pidfile.find(folder, key)) is None:
             if child.poll() is not None and not pidfile.is_starting(folder, key):
                 raise ProviderRefused(f"The process ended at once: {self.output(key)}")
@@ -88,6 +84,22 @@ class ProcessProvider:
                 raise TimeoutError(f"{key} has not started within {SECONDS_TO_START:.0f} seconds.")
             time.sleep(0.02)
         return _handle(process)
+
+    def _start(self, lock: int, key: str, order: WorkerOrder) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-m", "sagas.providers.launch", str(lock), str(self._folder), key]
+        with (self._folder / f"{key}.log").open("ab") as output:
+            child = subprocess.Popen(  # noqa: S603  (our own program)
+                [*words, *_manage(), *order.arguments()],
+                env=_environment(order),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[lock],
+            )
+        with _mutex:
+            _children.append(child)
+        return child
 
     def verify(self, key: str) -> Handle | None:
         if not KEY.fullmatch(key):
@@ -159,11 +171,17 @@ class ProcessProvider:
             raise WrongMachine(key, str(host))
 
     def _forget(self, key: str) -> None:
-        if not KEY.fullmatch(key):
+        """Remove its files, unless another one is being started under the key."""
+        if not KEY.fullmatch(key) or not self._folder.is_dir():
             return
-        for name in ("json", "log", "lock"):
-            with suppress(OSError):
-                (self._folder / f"{key}.{name}").unlink()
+        with suppress(OSError):
+            if (lock := pidfile.hold(self._folder, key)) is None:
+                return
+            try:
+                for name in ("json", "log", "lock"):
+                    (self._folder / f"{key}.{name}").unlink(missing_ok=True)
+            finally:
+                os.close(lock)
 
 
 class _Target:

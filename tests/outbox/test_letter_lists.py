@@ -151,7 +151,7 @@ class TestPages:
     def test_it_is_read_by_an_index(
         self, inside: Outbox, state: DeadLetterState | None, index: str
     ) -> None:
-        insert(inside, 6_000, resolved_at="CASE WHEN n > 300 THEN now() END")
+        insert(inside, 30_000, resolved_at="CASE WHEN n > 300 THEN now() END")
         inside.execute("ANALYZE outbox_dlq")
         rows = letters(LetterFilter(state=state), "default")
         after = NOW + timedelta(seconds=150)
@@ -254,7 +254,7 @@ class TestIdentify:
             dead_letters.identify(["abcdef00"])
 
     def test_beginnings_are_found_by_the_index(self, inside: Outbox) -> None:
-        insert(inside, 5_000)
+        insert(inside, 30_000)
         inside.execute("ANALYZE outbox_dlq")
         low, high = uuid.UUID("12345678" + "0" * 24), uuid.UUID("12345678" + "f" * 24)
 
@@ -326,7 +326,7 @@ class TestStats:
         "name", ["count_letters", "letters_by_class", "letters_by_fingerprint"]
     )
     def test_what_was_closed_costs_nothing(self, inside: Outbox, name: str) -> None:
-        insert(inside, 6_000, resolved_at="CASE WHEN n > 100 THEN now() END")
+        insert(inside, 30_000, resolved_at="CASE WHEN n > 100 THEN now() END")
         inside.execute("ANALYZE outbox_dlq")
 
         with connection.cursor() as cursor:

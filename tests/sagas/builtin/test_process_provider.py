@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,8 +92,19 @@ def test_a_second_create_of_a_key_is_the_first(provider: ProcessProvider) -> Non
     assert provider.create(KEY, order()) == first
 
 
-def test_two_at_once_start_one(provider: ProcessProvider) -> None:
+def test_three_at_once_start_one_and_leave_none(
+    provider: ProcessProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has not noted itself yet would be overlooked by whoever ends the first."""
     barrier, handles = threading.Barrier(3), []
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def noted(*words: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*words, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", noted)
 
     def create() -> None:
         barrier.wait()
@@ -106,6 +118,9 @@ def test_two_at_once_start_one(provider: ProcessProvider) -> None:
 
     assert len(handles) == 3
     assert len({handle["pid"] for handle in handles}) == 1
+    provider.destroy(KEY, {})
+    assert [process.wait(30) for process in started] == [-signal.SIGTERM]
+    assert provider.verify(KEY) is None
 
 
 def test_it_is_found_after_whoever_started_it_was_killed(
@@ -116,8 +131,10 @@ def test_it_is_found_after_whoever_started_it_was_killed(
     folder.mkdir(mode=0o700)
     script = (
         "import os, signal, subprocess, sys\n"
-        f"subprocess.Popen([sys.executable, '-m', 'sagas.providers.launch', {str(folder)!r}, "
-        f"{KEY!r}, *{STAYS!r}], start_new_session=True)\n"
+        "from sagas.providers import pidfile\n"
+        f"lock = pidfile.hold({str(folder)!r}, {KEY!r})\n"
+        "subprocess.Popen([sys.executable, '-m', 'sagas.providers.launch', str(lock), "
+        f"{str(folder)!r}, {KEY!r}, *{STAYS!r}], start_new_session=True, pass_fds=[lock])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(
