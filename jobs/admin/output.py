@@ -23,7 +23,7 @@ from hodei.admin.rendering import (
     when,
 )
 from jobs.logs import store
-from jobs.models import FailedAttempt, Job, LogTail
+from jobs.models import FailedAttempt, Job, LogFile, LogTail
 from jobs.services import logs
 from jobs.services.lifecycle import JobNotFound
 
@@ -67,6 +67,8 @@ def attempts_panel(job: Job) -> str:
 def output_panel(job: Job) -> str:
     """The newest output of a run that is not stored yet, and a way to the whole."""
     tail = LogTail.objects.filter(job_id=job.pk).first()
+    if tail is None and not LogFile.objects.filter(job_id=job.pk).exists():
+        return "It has written nothing."
     download = button(reverse("admin:jobs_job_log", args=(job.pk,)), "Download all of it")
     if tail is None:
         return download

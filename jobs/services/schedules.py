@@ -92,7 +92,8 @@ def change(
 ) -> datetime | None:
     """Change what is given of ``cron``, ``time_zone``, ``spec``, ``options``, ``overlap`` and
     ``missed``; returns when it is due next. With new times it begins anew: what was missed by the
-    old ones is not made up for.
+    old ones is not made up for. Of the options those change that are given, and None stands for
+    the default.
 
     Raises ScheduleInvalid and ScheduleNotFound.
     """
@@ -104,6 +105,9 @@ def change(
         )
     with transaction.atomic(using=using), connections[using].cursor() as cursor:
         found = _lock(name, using)
+        if isinstance(options := changes.get("options"), Mapping):
+            merged = {**found.options, **options}
+            changes["options"] = {key: value for key, value in merged.items() if value is not None}
         columns = _checked(name, **{key: changes.get(key, getattr(found, key)) for key in known})
         due = found.next_run_at
         if {"cron", "time_zone"} & changes.keys():

@@ -128,6 +128,14 @@ class TestPage:
         assert "2048 bytes, the last of them" in text
         assert address(running) in text
 
+    def test_offers_what_there_is(self, page: Client, running: Job) -> None:
+        before = page.get(page_of(running)).text
+        stored(running, b"x")
+
+        assert "It has written nothing." in before
+        assert address(running) not in before
+        assert address(running) in page.get(page_of(running)).text
+
     def test_has_the_failed_attempts_the_newest_first(self, page: Client, running: Job) -> None:
         for number in (1, 2):
             FailedAttempt.objects.create(

@@ -60,7 +60,7 @@ def test_json_without_secrets(spec: str) -> None:
         *("name", "cron", "time_zone", "enabled", "overlap", "missed", "spec", "options"),
         *("next_run_at", "last_run_at", "last_job"),
     }
-    assert found["options"] == {"queue": "q", "priority": 0, "timeout": 5.0}
+    assert found["options"] == {"queue": "q", "timeout": 5.0}
 
 
 def test_a_table_fits(spec: str, jobs: Jobs) -> None:
@@ -84,7 +84,12 @@ def test_a_table_fits(spec: str, jobs: Jobs) -> None:
         (("add", "a", "--cron", "* * * * *", "--command", "echo", "--x"), 2, "spec has 'command'"),
         (("add", "a", "--priority", "101"), 1, "'101' is no priority; give -100 to 100."),
         (("add", "a", "--timeout", "0"), 1, "'0' is no number of seconds; give 0.001 to 2,592,000"),
+        (("add", "a", "--cron", "* * * * *", "--spec", "SPEC", "--command", "echo"), 2, "either"),
+        (("change", "nobody", "--cron", "* * * * *"), 1, "There is no schedule 'nobody'"),
+        (("change", "nobody"), 2, "Give what is to be different of nobody."),
         (("enable", "nobody"), 1, "There is no schedule 'nobody'"),
+        (("enable", "a", "--zone", "UTC"), 2, "enable takes no --zone; add and change do."),
+        (("list", "--command", "echo"), 2, "list takes no --command; add and change do."),
         (("remove", "nobody"), 1, "There is no schedule"),
         (("explode",), 1, "invalid choice"),
         (("list", "--database", "nowhere"), 2, "nowhere"),
@@ -99,6 +104,26 @@ def test_what_is_wrong_is_said_in_a_line(
     assert "\n" not in said
     assert found == code
     assert schedules.find() == []
+
+
+def test_what_is_given_is_changed_and_nothing_else(spec: str, jobs: Jobs) -> None:
+    command("add", "a", "--cron", "0 0 1 1 *", "--spec", spec, "--queue", "q", "--timeout", "5")
+    (before,) = schedules.find()
+
+    said = command("change", "a", "--missed", "ALL", "--priority", "7")
+    (now,) = schedules.find()
+    assert said.startswith("Schedule a is changed, and due next at ")
+    assert (now.missed, now.options) == ("ALL", {"queue": "q", "timeout": 5.0, "priority": 7})
+    assert (now.cron, now.overlap, now.spec) == (before.cron, before.overlap, before.spec)
+    assert now.next_run_at == before.next_run_at
+
+    command("change", "a", "--cron", "30 2 * * *", "--zone", "Asia/Tokyo", "--overlap", "QUEUE")
+    (now,) = schedules.find()
+    assert (now.cron, now.time_zone, now.overlap) == ("30 2 * * *", "Asia/Tokyo", "QUEUE")
+    assert (now.next_run_at.hour, now.next_run_at.minute) == (17, 30)
+
+    assert refused("change", "a", "--cron", "nonsense")[0] == 2
+    assert schedules.find()[0].cron == "30 2 * * *"
 
 
 def test_one_that_is_there_is_kept(spec: str) -> None:

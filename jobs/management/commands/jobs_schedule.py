@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from argparse import REMAINDER
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -28,39 +29,45 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 FORMAT_VERSION = 1
+WRITES = ("add", "change")
+#: What the service calls what an option of the command gives; and the options of its jobs.
+COLUMNS = {"cron": "cron", "time_zone": "zone", "overlap": "overlap", "missed": "missed"}
+OPTIONS = ("queue", "priority", "timeout")
+GIVEN = (*COLUMNS.values(), *OPTIONS, "spec", "words")
+NO_SPEC = "Give either --command echo hello, as the last option, or --spec FILE."
 
 
 class Command(ReportCommand):
     help = (
-        "List, add, enable, disable and remove schedules: jobs that are enqueued again and again, "
-        "at the times of a cron expression. Any running worker looks after them. Exit codes: 0 "
-        "fine, 1 there is no such schedule, or one of this name already, 2 misuse or an invalid "
-        "schedule, 3 the database could not be used."
+        "List, add, change, enable, disable and remove schedules: jobs that are enqueued again "
+        "and again, at the times of a cron expression. Any running worker looks after them. Exit "
+        "codes: 0 fine, 1 there is no such schedule, or one of this name already, 2 misuse or an "
+        "invalid schedule, 3 the database could not be used."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "action",
-            choices=("list", "add", "enable", "disable", "remove"),
-            help="What to do. Enabled again, a schedule goes on from now.",
+            choices=("list", "add", "change", "enable", "disable", "remove"),
+            help="What to do. To change is to give what is to be different. With other times, or "
+            "enabled again, a schedule goes on from now.",
         )
         parser.add_argument("name", nargs="?", metavar="NAME", help="The name of the schedule.")
         parser.add_argument(
             "--cron",
             metavar="TEXT",
-            help='For add: minute, hour, day, month and weekday, such as "30 2 * * *".',
+            help='Minute, hour, day, month and weekday, such as "30 2 * * *".',
         )
         parser.add_argument(
             "--zone",
-            default="UTC",
             metavar="NAME",
-            help="For add: the time zone of these times, such as Europe/Madrid. Without it: UTC.",
+            help="The time zone of these times, such as Europe/Madrid. To begin with: UTC.",
         )
         parser.add_argument(
             "--spec",
             metavar="FILE",
-            help="For add: a file with the spec of the jobs as JSON, in place of a command.",
+            help="A file with the spec of the jobs as JSON, in place of a command.",
         )
         parser.add_argument(
             "--command",
@@ -68,29 +75,25 @@ class Command(ReportCommand):
             default=[],
             dest="words",
             metavar="WORD",
-            help="For add, as its last option: the program to run, and all its arguments.",
+            help="As the last option: the program to run, and all its arguments.",
         )
         parser.add_argument(
             "--overlap",
-            default=Overlap.SKIP.value,
             choices=[one.value for one in Overlap],
-            help="For add: what to do when the last job has not ended. Without it: SKIP.",
+            help="What to do when the last job has not ended. To begin with: SKIP.",
         )
         parser.add_argument(
             "--missed",
-            default=Missed.ONCE.value,
             choices=[one.value for one in Missed],
-            help="For add: the times at which no worker ran. Without it: ONCE, for the newest.",
+            help="The times at which no worker ran. To begin with: ONCE, for the newest.",
         )
-        parser.add_argument("--queue", default="default", help="For add: the queue of its jobs.")
-        parser.add_argument(
-            "--priority", type=priority, default=0, metavar="N", help=f"For add: {PRIORITIES}."
-        )
+        parser.add_argument("--queue", help="The queue of its jobs. To begin with: default.")
+        parser.add_argument("--priority", type=priority, metavar="N", help=f"{PRIORITIES}.")
         parser.add_argument(
             "--timeout",
             type=timeout,
             metavar="SECONDS",
-            help="For add: the longest that a run takes.",
+            help="The longest that a run takes.",
         )
 
     def report(self, **options: Any) -> int:
@@ -100,10 +103,15 @@ class Command(ReportCommand):
                 "list takes no name." if name else f"Give the name of the schedule to {action}.",
                 returncode=MISUSE,
             )
+        if action not in WRITES and (given := [one for one in GIVEN if options[one]]):
+            option = "--command" if given[0] == "words" else f"--{given[0]}"
+            raise CommandError(
+                f"{action} takes no {option}; {' and '.join(WRITES)} do.", returncode=MISUSE
+            )
         if action == "list":
             return self._list(using, options["format"])
         try:
-            said = self._add(**options) if action == "add" else _do(action, name, using)
+            said = _write(**options) if action in WRITES else _do(action, name, using)
         except (schedules.ScheduleNotFound, schedules.ScheduleExists) as error:
             raise CommandError(str(error), returncode=FOUND) from error
         except (schedules.ScheduleInvalid, ImproperlyConfigured) as error:
@@ -128,27 +136,33 @@ class Command(ReportCommand):
             self.stdout.write("There are no schedules.")
         return FINE
 
-    def _add(self, **options: Any) -> str:
-        if options["cron"] is None:
-            raise CommandError(
-                'Give the times: --cron "30 2 * * *" is every day at 02:30.', returncode=MISUSE
-            )
-        properties = {"queue": options["queue"], "priority": options["priority"]}
-        if options["timeout"] is not None:
-            properties["timeout"] = options["timeout"]
-        due = schedules.add(
-            options["name"],
-            cron=options["cron"],
-            time_zone=options["zone"],
-            spec=_spec(options["words"], options["spec"]),
-            options=properties,
-            overlap=Overlap(options["overlap"]),
-            missed=Missed(options["missed"]),
-            actor=actor(),
-            using=options["database"],
+
+def _write(**options: Any) -> str:
+    """Add it or change it, with what is given."""
+    action, name, using = options["action"], options["name"], options["database"]
+    given = {key: options[word] for key, word in COLUMNS.items() if options[word] is not None}
+    properties = {key: options[key] for key in OPTIONS if options[key] is not None}
+    if properties:
+        given["options"] = properties
+    if options["words"] or options["spec"]:
+        given["spec"] = _spec(options["words"], options["spec"])
+    if action == "change":
+        if not given:
+            raise CommandError(f"Give what is to be different of {name}.", returncode=MISUSE)
+        due = schedules.change(name, actor=actor(), using=using, **given)
+        return f"Schedule {name} is changed, and due next {_when(due)}."
+    if "cron" not in given:
+        raise CommandError(
+            'Give the times: --cron "30 2 * * *" is every day at 02:30.', returncode=MISUSE
         )
-        when = "never" if due is None else f"at {due:%Y-%m-%d %H:%M} UTC"
-        return f"Schedule {options['name']} is added, and due first {when}."
+    if "spec" not in given:
+        raise CommandError(NO_SPEC, returncode=MISUSE)
+    due = schedules.add(name, actor=actor(), using=using, **given)
+    return f"Schedule {name} is added, and due first {_when(due)}."
+
+
+def _when(due: datetime | None) -> str:
+    return "never" if due is None else f"at {due:%Y-%m-%d %H:%M} UTC"
 
 
 def _do(action: str, name: str, using: str) -> str:
@@ -161,11 +175,8 @@ def _do(action: str, name: str, using: str) -> str:
 
 
 def _spec(words: Sequence[str], file: str | None) -> Any:
-    if bool(words) == bool(file):
-        raise CommandError(
-            "Give either --command echo hello, as the last option, or --spec FILE.",
-            returncode=MISUSE,
-        )
+    if words and file is not None:
+        raise CommandError(NO_SPEC, returncode=MISUSE)
     if file is None:
         return {"command": {"type": "shell", "cmd": words[0], "args": list(words[1:])}}
     return read_json(file)

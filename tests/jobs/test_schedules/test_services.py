@@ -77,6 +77,13 @@ class TestServices:
 
         assert jobs.value("SELECT count(*) FROM job_schedules") == 0
 
+    def test_of_the_options_those_change_that_are_given(self, jobs: Jobs) -> None:
+        add(options={"queue": "reports", "priority": 5})
+
+        schedules.change("nightly", actor="me", options={"priority": None, "timeout": 9})
+
+        assert schedules.find()[0].options == {"queue": "reports", "timeout": 9}
+
     def test_a_change_names_what_may_change(self, jobs: Jobs) -> None:
         add()
         for changes in ({}, {"enabled": True}):
