@@ -43,12 +43,12 @@ def tables(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             connections["default"].close()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
 def test_a_page_is_as_written(
     page: Path, tables: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if page.name == "operators.md":
+    if page.parent.name == "sagas" and page.name == "operators.md":
         two_orders()
 
     assert follow(page, tmp_path) > 2
