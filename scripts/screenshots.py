@@ -3,11 +3,11 @@ schema.
 
     python scripts/screenshots.py [--base-url URL] [--directory docs/images]
 
-Without --base-url it makes throw-away databases from the project's settings, one with the sample
-and one whose schema went wrong in the night, serves them on a free port and drops them at the end.
-With it, the pictures of the sample are taken there: as the user SCREENSHOT_USER with the password
-SCREENSHOT_PASSWORD, who must be staff and may view everything.
-Chromium has to be installed; playwright only drives it.
+Without --base-url it makes throw-away databases from the project's settings, one with the sample,
+one that has had a busy hour, and one whose schema went wrong in the night, serves them on a free
+port and drops them at the end. With it, the pictures of the sample are taken there: as the user
+SCREENSHOT_USER with the password SCREENSHOT_PASSWORD, who must be staff and may view everything.
+Chromium has to be installed, or its headless shell; playwright only drives it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-
+#: Pixels of a picture, if nothing else is said.
+SIZE: ViewportSize = {"width": 1280, "height": 900}
 
 #: Jobs and events of each minute, more of them towards its end; some failed, and some wait.
 BUSY_HOUR = """
@@ -57,12 +58,17 @@ class Site:
 
 
 def sample() -> None:
-    """Load the sample, and let the last hour be a busy one."""
-    from django.db import connection  # noqa: PLC0415
-
+    """Load the sample."""
     from hodei.sample import load_sample  # noqa: PLC0415
 
     load_sample()
+
+
+def busy_hour() -> None:
+    """Load the sample, and let the last hour be a busy one."""
+    from django.db import connection  # noqa: PLC0415
+
+    sample()
     with connection.cursor() as cursor:
         cursor.execute(BUSY_HOUR)
 
@@ -157,10 +163,11 @@ Picture = Callable[[str], None]
 def of_sample(page: Page, site: Site, picture: Picture) -> None:
     """The index, jobs, a dead letter, a saga, and what is asked before a decision."""
     picture("admin-index")
-    page.goto(f"{site.url}/admin/overview/")
-    picture("overview")
     page.goto(f"{site.url}/admin/jobs/job/")
+    # As far down as the first that have failed.
+    page.set_viewport_size({**SIZE, "height": 1240})
     picture("jobs")
+    page.set_viewport_size(SIZE)
     letters = f"{site.url}/admin/outbox/deadletter/"
     open_first(page, f"{letters}?state=open&event_type=SettlementFailed")
     picture("dead-letter")
@@ -177,6 +184,12 @@ def of_sample(page: Page, site: Site, picture: Picture) -> None:
     picture("decision")
 
 
+def of_overview(page: Page, site: Site, picture: Picture) -> None:
+    """What waits, who works, and the last hour."""
+    page.goto(f"{site.url}/admin/overview/")
+    picture("overview")
+
+
 def of_schema(page: Page, site: Site, picture: Picture) -> None:
     """The schema's status, and its drift."""
     schema = f"{site.url}/admin/hodei_schema/migrationrun"
@@ -190,14 +203,14 @@ def of_schema(page: Page, site: Site, picture: Picture) -> None:
 
 def take(site: Site, directory: Path, show: Callable[[Page, Site, Picture], None]) -> list[Path]:
     """Take the pictures into the folder."""
-    chromium = shutil.which("chromium")
+    chromium = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if chromium is None:
         raise SystemExit("screenshots: there is no chromium on PATH; install Chromium.")
     directory.mkdir(parents=True, exist_ok=True)
     taken = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport=SIZE)
 
         def picture(name: str) -> None:
             path = directory / f"{name}.png"
@@ -225,6 +238,8 @@ def main() -> None:
     else:
         with own_site(sample) as site:
             taken = take(site, options.directory, of_sample)
+        with own_site(busy_hour) as site:
+            taken += take(site, options.directory, of_overview)
         with own_site(bad_night) as site:
             taken += take(site, options.directory, of_schema)
     for path in taken:
