@@ -12,8 +12,10 @@ from typing import Protocol, TypeAlias
 
 from django.db import close_old_connections, connections
 
+from jobs.retry import storable
+from sagas.calls import words_of
 from sagas.definition import Verdict
-from sagas.settle import Outcome
+from sagas.settle import Doubted, Outcome
 from sagas.stepping import Flight
 
 logger = logging.getLogger(__name__)
@@ -146,14 +148,19 @@ class Calling:
         try:
             while (flight := self._next()) is not None:
                 close_old_connections()
-                outcome = flight.call() if flight.held.valid_until > time.monotonic() else None
-                if outcome is None:
-                    logger.warning(
-                        "step was not called, its lease is over saga=%s", flight.held.saga.id
-                    )
-                self._done(flight, outcome)
+                self._done(flight, self._call(flight))
         finally:
             connections.close_all()
+
+    def _call(self, flight: Flight) -> Outcome | Verdict | None:
+        if flight.held.valid_until <= time.monotonic():
+            logger.warning("step was not called, its lease is over saga=%s", flight.held.saga.id)
+            return None
+        try:
+            return flight.call()
+        except BaseException as error:  # nobody else would hear of it
+            logger.exception("step raised what is no error of its own step=%s", flight.step.name)
+            return Doubted(storable(words_of(error)), storable(type(error).__qualname__, 255))
 
     def _next(self) -> Flight | None:
         with self._something:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import cache
@@ -18,6 +19,10 @@ from sagas.records import SagaRow, StepRow, outputs
 from sagas.settle import Delayed, Did, Doubted, Outcome, Refused
 
 logger = logging.getLogger(__name__)
+
+#: What a function of a step raises is its outcome, and so it is where sys.exit() was called, or the
+#: task of an event loop was cancelled: that must end no runner, nor a thread of it.
+_RAISED = (Exception, SystemExit, CancelledError)
 
 
 class Half(StrEnum):
@@ -64,14 +69,14 @@ def resolve(function: Callable[..., Any] | str) -> Callable[..., Any]:
 
 def call(step: Step, half: Half, context: StepContext) -> Outcome:
     """Call its action or its compensation. Of a local step whatever is raised means not done, since
-    it is undone; the caller undoes it. What is no Exception passes."""
+    it is undone; the caller undoes it. KeyboardInterrupt passes, and what is unheard of."""
     function = step.compensation if half is Half.COMPENSATION else step.action
     if function is None:
         return Did(None)
     points.reach(f"before {half} {step.name}")
     try:
         found = resolve(function)(context)
-    except Exception as error:  # noqa: BLE001  (whatever a step raises is its outcome)
+    except _RAISED as error:
         return _raised(step, error)
     finally:
         points.reach(f"after {half} {step.name}")
@@ -85,7 +90,7 @@ def ask(step: Step, context: StepContext) -> Verdict | Doubted:
     points.reach(f"before verify {step.name}")
     try:
         return _verdict(step, resolve(step.verify)(context))
-    except Exception as error:  # noqa: BLE001  (as above)
+    except _RAISED as error:
         return Doubted(storable(f"{type(error).__qualname__}: {words_of(error)}"), "VerifyFailed")
     finally:
         points.reach(f"after verify {step.name}")
@@ -99,11 +104,15 @@ def words_of(error: BaseException) -> str:
         return f"{type(error).__name__} (it cannot be shown)"
 
 
-def _raised(step: Step, error: Exception) -> Outcome:
+def _raised(step: Step, error: BaseException) -> Outcome:
     message = storable(words_of(error))
     name = storable(type(error).__qualname__, 255)
     if isinstance(error, Later):
-        return Delayed(error.seconds)
+        try:
+            # Once more: a subclass may have its own idea of it.
+            return Delayed(Later(error.seconds).seconds)
+        except (TypeError, ValueError, OverflowError) as wrong:
+            return _raised(step, wrong)
     if isinstance(error, StepFailed):
         return Refused(message, name, error.retry)
     if step.local:

@@ -64,6 +64,9 @@ class StepFailed(Exception):  # noqa: N818  (it reads as the fact it states)
     """For sure not done, by no call with this key. Tried again while attempts are left, unless
     ``retry`` is false."""
 
+    #: Of a subclass, too, that does not call ``__init__``.
+    retry: bool = True
+
     def __init__(self, message: str = "", *, retry: bool = True) -> None:
         super().__init__(message)
         self.retry = retry
@@ -77,6 +80,9 @@ class Unknown(Exception):  # noqa: N818
 class Later(Exception):  # noqa: N818
     """Not done yet, and nothing is wrong: call the action again in so many seconds, 0.1 or more.
     Raises ValueError for more than a year, and for what is no number."""
+
+    #: Of a subclass, too, that does not call ``__init__``.
+    seconds: float = 1.0
 
     def __init__(self, seconds: float) -> None:
         found = float(seconds)

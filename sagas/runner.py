@@ -181,23 +181,22 @@ class Runner:
         from psycopg import Error  # noqa: PLC0415
 
         bell = Bell(session, channel=CHANNEL, gate=GATE, listens=not is_pooled(session))
-        try:
-            while not self._is_over():
-                moved = self._round(session)
-                self._failures = 0
-                if moved:
-                    self._pace.found()
-                    bell.open_gates()
-                    if self._gathers and not self._held and not self.options.drain:
-                        self._pipe.wait(session, GATHER)
-                elif self.options.drain and self._is_quiet():
-                    break
-                else:
-                    self._rest(session, bell)
-        finally:
-            if not self._failures:
-                with suppress(Error):
-                    self.leases.release(session, self._snapshot())
+        while not self._is_over():
+            moved = self._round(session)
+            self._failures = 0
+            if moved:
+                self._pace.found()
+                bell.open_gates()
+                if self._gathers and not self._held and not self.options.drain:
+                    self._pipe.wait(session, GATHER)
+            elif self.options.drain and self._is_quiet():
+                break
+            else:
+                self._rest(session, bell)
+        # Not where something was raised: calls are under way, or a step has ended its runner, which
+        # counts against its saga only as long as that has a lease.
+        with suppress(Error):
+            self.leases.release(session, self._snapshot())
 
     def _is_over(self) -> bool:
         return self.stop.is_set() and self._calling.is_idle

@@ -9,11 +9,14 @@ from django.db import connections
 from hodei.backoff import Backoff
 from sagas import chores, registry
 from sagas import runner as runner_module
+from sagas.definition import Saga, Step, StepContext
 from sagas.runner import Runner
 from sagas.states import SagaOutcome
+from sagas.testing import seen
 from tests.processes import eventually
 from tests.sagas.conftest import Sagas, running
-from tests.sagas.test_runner.kit import Plain, outcome
+from tests.sagas.test_runner.kit import Plain, a_gate, gate, outcome
+from tests.sagas.world import remote, undo_remote
 
 
 def test_a_runner_goes_on_when_all_its_sessions_were_ended(
@@ -41,6 +44,51 @@ def test_a_runner_goes_on_when_all_its_sessions_were_ended(
         effects = [(step, what) for step, what, _ in sagas.effects(saga)]
         assert effects.count(("a", "done")) == 1, "a local step runs once"
         assert outcome(saga) in {SagaOutcome.COMPLETED, SagaOutcome.COMPENSATED}
+
+
+def test_a_call_under_way_is_its_runner_s_while_the_database_refuses_another_write(
+    sagas: Sagas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for want of room, or of time: no session is lost by that, and no call has failed."""
+    monkeypatch.setattr(runner_module, "RECONNECTS", Backoff(base=0.05, cap=0.1))
+    called = threading.Event()
+
+    def wait(context: StepContext) -> str:
+        called.set()
+        assert gate.wait(30)
+        return remote(context)
+
+    class Waits(Saga):
+        kind = "WAITS"
+        steps = (Step("a", wait, undo_remote),)
+
+    refusals = "SELECT last_value FROM refusals"
+    sagas.execute(
+        "CREATE SEQUENCE refusals; SELECT nextval('refusals'); "
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "PERFORM nextval('refusals'); RAISE EXCEPTION 'no room'; END $$; "
+        "CREATE TRIGGER refuse BEFORE UPDATE ON sagas FOR EACH ROW "
+        "WHEN (new.saga_type = 'PLAIN' AND new.outcome IS NOT NULL) EXECUTE FUNCTION refuse()"
+    )
+    try:
+        saga = sagas.start(Waits)
+        with (
+            a_gate() as gate_,
+            running(sagas.runner(drain=False, longest_poll=0.1, definitions=[Waits, Plain])),
+        ):
+            assert called.wait(30)
+            plain = sagas.start(Plain)
+            assert eventually(lambda: sagas.value(refusals) > 3)
+            sagas.execute("DROP TRIGGER refuse ON sagas")
+            assert eventually(lambda: outcome(plain) is not None)
+            gate_.set()
+            assert eventually(lambda: outcome(saga) is not None)
+    finally:
+        sagas.execute("DROP FUNCTION refuse CASCADE; DROP SEQUENCE refusals")
+
+    assert outcome(saga) is SagaOutcome.COMPLETED
+    assert ("STEP_UNKNOWN", "a") not in seen(saga).events
+    assert len(sagas.effects(saga)) == 1
 
 
 def test_a_database_that_is_not_there_is_an_error() -> None:
