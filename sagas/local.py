@@ -6,11 +6,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
 from django.db import DatabaseError, Error, connections, transaction
 
+from jobs.retry import storable
 from sagas import points, settle
 from sagas.calls import Half, call, context_of
 from sagas.definition import Step
@@ -28,8 +30,10 @@ from sagas.stepping import Target, intent, is_local, move_on, targets
 # of many sagas, all that come one after the other, share a transaction. When a step in it raises,
 # all of it is undone and run again with a savepoint for each saga, as are the next transactions for
 # a while; a saga in which a step raises is undone to its savepoint and run alone, in a transaction
-# of its own, each step in a savepoint. The code of a local step may therefore run more than once;
-# its writes count once. A saga whose runner was gone is run alone at once, after the others.
+# of its own, each step in a savepoint. What the server finds wrong at the commit only, as it does
+# with deferred constraints, may be any of them: all are run alone, and one that is refused so, step
+# by step. The code of a local step may therefore run more than once; its writes count once. A saga
+# whose runner was gone is run alone at once, after the others.
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +41,11 @@ logger = logging.getLogger(__name__)
 LONGEST_BATCH = 0.1
 #: So many transactions after a failure have savepoints.
 CAREFUL = 20
+#: Django has marked the transaction of a step that returned as one to be undone.
+MARKED = (
+    "Its transaction cannot be kept: an error of the database was caught in it, or set_rollback() "
+    "called. Put what may fail into transaction.atomic()."
+)
 #: The settings of the server that end what takes too long.
 STATEMENT, IDLE = "statement_timeout", "idle_in_transaction_session_timeout"
 
@@ -47,6 +56,10 @@ class _NotDoneError(Exception):
 
 class _GoneError(Exception):
     """Undoes a transaction: its session has been ended."""
+
+
+class _RefusedError(Exception):
+    """The server has refused a commit: what the transaction did is undone, for sure."""
 
 
 class _LostError(Exception):
@@ -63,7 +76,8 @@ class LocalSteps:
         self._careful = 0
         #: The server's limits before this transaction had its own.
         self._before: tuple[str, str] | None = None
-        #: A step that was called and took longer than it may.
+        #: The step that was called last, and whether it took longer than it may.
+        self._called: Target | None = None
         self._overdue: Target | None = None
 
     def run(self, sagas: Sequence[Held]) -> list[Held]:
@@ -86,13 +100,17 @@ class LocalSteps:
         if not self._careful:
             try:
                 return self._together(sagas, alone, savepoints=False)
-            except (_NotDoneError, Error) as error:
+            except (_NotDoneError, _RefusedError, Error) as error:
                 if any(held.unsure for held in sagas):
                     raise
                 logger.debug("local steps are run again, with savepoints error=%r", error)
                 self._careful = CAREFUL
         self._careful -= 1
-        return self._together(sagas, alone, savepoints=True)
+        try:
+            return self._together(sagas, alone, savepoints=True)
+        except _RefusedError:
+            alone += [held for held in sagas if held not in alone]
+            return []
 
     def _together(
         self, sagas: Sequence[Held], alone: list[Held], *, savepoints: bool
@@ -134,17 +152,30 @@ class LocalSteps:
         return [held for held, _ in tries]
 
     def _alone(self, held: Held) -> list[Held]:
+        # One whose runners were gone is written down step by step: it is clear which it was.
+        if not held.saga.lost:
+            with suppress(_RefusedError):
+                return self._alone_for(held, most=None)
+        try:
+            return self._alone_for(held, most=1)
+        except _RefusedError as error:
+            called = self._called
+            if called is None:
+                raise
+            refused = _cannot_be_kept(error.__cause__ or error)
+        return self._refuse(held, called, refused)
+
+    def _alone_for(self, held: Held, *, most: int | None) -> list[Held]:
         tries: list[tuple[Held, Held]] = []
 
         def body() -> None:
             copy = held.snapshot()
-            # One whose runners were gone is written down step by step: it is clear which it was.
-            self._advance_carefully(copy, most=1 if held.saga.lost else None)
+            self._advance_carefully(copy, most=most)
             tries.append((held, copy))
             self._unlimit()
             self._record([copy])
 
-        self._overdue = None
+        self._called = self._overdue = None
         try:
             self._in_transaction(body, tries)
         except Error:
@@ -153,24 +184,34 @@ class LocalSteps:
                 raise
             # It took so long that the server has ended its session.
             connections[self._using].close()
-            self._in_transaction(lambda: self._refuse_overdue(held, overdue, tries), tries)
+            return self._refuse(held, overdue, _too_long(overdue[1]))
         return [held]
 
     def _was_overdue(self) -> Target | None:
         return self._overdue
 
-    def _refuse_overdue(self, held: Held, target: Target, tries: list[tuple[Held, Held]]) -> None:
+    def _refuse(self, held: Held, target: Target, refused: Refused) -> list[Held]:
+        """Write down that the step has failed, which nobody could do with what it did."""
         copy = held.snapshot()
-        begun = intent(copy, target, self._leases.clock.now())
-        self._end(copy, begun, target, _too_long(target[1]))
-        tries[:] = [(held, copy)]
-        self._record([copy])
+
+        def body() -> None:
+            begun = intent(copy, target, self._leases.clock.now())
+            self._end(copy, begun, target, refused)
+            self._record([copy])
+
+        self._in_transaction(body, [(held, copy)])
+        return [held]
 
     def _in_transaction(self, body: Any, tries: list[tuple[Held, Held]]) -> None:
         written = False
+        committed: list[bool] = []
         self._before = None
+        is_ours = not connections[self._using].in_atomic_block
         try:
             with transaction.atomic(using=self._using):
+                if is_ours:
+                    # The first of those that wait for the commit, whose errors are none of it.
+                    transaction.on_commit(lambda: committed.append(True), using=self._using)
                 body()
                 written = True
                 points.reach("before commit")
@@ -179,7 +220,10 @@ class LocalSteps:
                 held.lost = copy.lost
             tries.clear()
             return
-        except BaseException:
+        except BaseException as error:
+            is_answer = isinstance(error, Error) and not self._is_gone()
+            if is_ours and written and is_answer and not committed:
+                raise _RefusedError from error
             # The commit may have failed, or something that waited for it.
             for held, _ in tries:
                 held.unsure = written
@@ -217,7 +261,7 @@ class LocalSteps:
             except Error as error:
                 if self._is_gone():
                     raise
-                outcome = Refused(f"Its transaction cannot be kept: {error}", type(error).__name__)
+                outcome = _cannot_be_kept(error)
             self._end(held, begun, found, outcome)
 
     def _next(self, held: Held) -> Target | None:
@@ -228,12 +272,16 @@ class LocalSteps:
     def _call(self, held: Held, begun: Change, target: Target) -> Outcome:
         _, step, half = target
         (row,) = begun.steps
+        self._called = target
         began = time.monotonic()
         context = context_of(held.saga, held.steps, row, half, self._using)
         outcome = call(step, half, context)
         if time.monotonic() - began > step.timeout.total_seconds():
             self._overdue = target
             return _too_long(step) if isinstance(outcome, Did) else outcome
+        if isinstance(outcome, Did) and transaction.get_rollback(using=self._using):
+            # Its savepoint would be undone without a word.
+            return Refused(MARKED, "TransactionManagementError")
         return outcome
 
     def _end(self, held: Held, begun: Change, target: Target, outcome: Outcome) -> None:
@@ -278,6 +326,10 @@ class LocalSteps:
 
 def _too_long(step: Step) -> Refused:
     return Refused(f"It took more than {step.timeout.total_seconds():g} s.", settle.TIMED_OUT)
+
+
+def _cannot_be_kept(error: BaseException) -> Refused:
+    return Refused(storable(f"Its transaction cannot be kept: {error}"), type(error).__name__)
 
 
 def _locals(held: Held) -> list[Step]:
