@@ -220,9 +220,10 @@ def at_once(begun: Change, ended: Change) -> Change:
     begins = {(one.step_id, one.direction, one.number): one for one in begun.attempts}
     attempts = []
     for one in ended.attempts:
-        begin = begins.get((one.step_id, one.direction, one.number))
+        begin = begins.pop((one.step_id, one.direction, one.number), None)
         attempts.append(one if begin is None else changed(one, started_at=begin.started_at))
-    return changed(ended, attempts=tuple(attempts))
+    # Those that have not ended go on: a compensation that waits for something.
+    return changed(ended, attempts=(*begins.values(), *attempts))
 
 
 def put_off(row: StepRow, begun: StepRow, saga: SagaRow, seconds: float, at: At) -> Change:

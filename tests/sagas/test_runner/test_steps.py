@@ -8,6 +8,7 @@ import pytest
 from django.db import DatabaseError, connections
 
 from sagas.definition import (
+    Later,
     Saga,
     Step,
     StepContext,
@@ -135,3 +136,26 @@ def test_nothing_that_is_refused_stays_behind(sagas: Sagas) -> None:
 
     assert outcome(saga) is SagaOutcome.COMPENSATED
     assert sagas.rows("SELECT lease_owner, lease_until, due_at FROM sagas") == [(None, None, None)]
+
+
+def test_a_local_compensation_that_waits_is_an_attempt_as_any_other(sagas: Sagas) -> None:
+    asked: list[int] = []
+
+    def undo(context: StepContext) -> None:
+        asked.append(context.attempt)
+        if len(asked) < 3:
+            raise Later(0.1)
+
+    class Undoes(Saga):
+        kind = "UNDOES"
+        steps = (Step("a", local, undo, local=True), Step("b", refuse, local=True))
+
+    saga = sagas.start(Undoes)
+    sagas.finish(saga)
+
+    assert outcome(saga) is SagaOutcome.COMPENSATED
+    assert set(asked) == {1}
+    assert sagas.rows(
+        "SELECT number, finished_at > started_at, error_class FROM saga_step_attempts "
+        "WHERE direction = 'COMPENSATION'"
+    ) == [(1, True, None)]
