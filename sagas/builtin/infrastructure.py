@@ -107,7 +107,8 @@ def find(context: StepContext, worker_id: uuid.UUID) -> dict[str, Any] | None:
 
 
 def destroy(worker_id: uuid.UUID, using: str) -> None:
-    """Have the provider unmake it, whatever it is, and note that."""
+    """Have the provider unmake it, whatever it is, and note that; unless something was made
+    meanwhile, by a call for which nobody waits any more: CLEANUP finds that."""
     row = Worker.objects.using(using).filter(pk=worker_id).first()
     if row is None:
         return
@@ -116,7 +117,14 @@ def destroy(worker_id: uuid.UUID, using: str) -> None:
     implementation(worker_id, using).destroy(
         row.provider_resource_id, infrastructure if isinstance(infrastructure, Mapping) else {}
     )
-    note(worker_id, {"destroyed": True}, using)
+    known = None if infrastructure is None else json.dumps(infrastructure)
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "UPDATE workers SET handle = CASE jsonb_typeof(handle) WHEN 'object' THEN handle "
+            "ELSE '{}' END || '{\"destroyed\": true}', updated_at = clock_timestamp() "
+            "WHERE id = %s AND handle -> 'infrastructure' IS NOT DISTINCT FROM %s::jsonb",
+            [worker_id, known],
+        )
 
 
 def destroy_made(context: StepContext) -> None:
@@ -164,13 +172,15 @@ def ping(worker_id: uuid.UUID, using: str) -> Ping:
         return Ping.UNSURE
 
 
-def note(worker_id: uuid.UUID, facts: Mapping[str, Any], using: str) -> None:
-    """Keep facts about a worker with it."""
+def note(
+    worker_id: uuid.UUID, facts: Mapping[str, Any], using: str, *, instead_of: str = ""
+) -> None:
+    """Keep facts about a worker with it, and the one of this name no more."""
     with connections[using].cursor() as cursor:
         cursor.execute(
             "UPDATE workers SET handle = CASE jsonb_typeof(handle) WHEN 'object' THEN handle "
-            "ELSE '{}' END || %s::jsonb, updated_at = clock_timestamp() WHERE id = %s",
-            [json.dumps(dict(facts)), worker_id],
+            "ELSE '{}' END - %s::text || %s::jsonb, updated_at = clock_timestamp() WHERE id = %s",
+            [instead_of, json.dumps(dict(facts)), worker_id],
         )
 
 
@@ -181,8 +191,9 @@ def implementation(worker_id: uuid.UUID, using: str) -> InfrastructureProvider:
 
 
 def _made(worker_id: uuid.UUID, handle: dict[str, Any], using: str) -> dict[str, Any]:
-    """What is known of it is with the worker before it can have a job."""
-    note(worker_id, {"infrastructure": handle}, using)
+    """What is known of it is with the worker before it can have a job. It may have been destroyed
+    before, if this took so long that nobody waits for it: it is there again then."""
+    note(worker_id, {"infrastructure": handle}, using, instead_of="destroyed")
     return {"handle": handle}
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from jobs.services import providers
+from sagas.builtin import infrastructure
 from sagas.builtin.infrastructure import WORKER, resource_of, worker_of
+from sagas.builtin.provisioning import Provisioning
+from sagas.definition import Retry
+from sagas.providers import Handle, WorkerOrder
 from sagas.services import locks
+from sagas.services.start import start
+from tests.processes import eventually
 from tests.sagas.builtin.conftest import WHO, Platform
-from tests.sagas.builtin.fleet import asked, made
+from tests.sagas.builtin.fleet import FleetProvider, asked, made
 
 
 def test_a_provider_makes_a_worker_which_registers(platform: Platform) -> None:
@@ -162,3 +171,67 @@ def test_a_provider_is_disabled_while_it_waits_for_its_turn(platform: Platform) 
     assert platform.outcome(saga) == "COMPENSATED"
     assert "is DISABLED" in platform.error(saga)
     assert isinstance(saga, uuid.UUID)
+
+
+def test_what_a_call_makes_after_nobody_waits_for_it_any_more_is_cleaned_up(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its provider says nothing, and the saga turns back; what was not there is destroyed. Then the
+    provider has made it."""
+    provider = platform.provider(config={"registers": False})
+    asked_for, go_on = threading.Event(), threading.Event()
+    create, verify = FleetProvider.create, FleetProvider.verify
+
+    def late(self: FleetProvider, key: str, order: WorkerOrder) -> Handle:
+        asked_for.set()
+        assert go_on.wait(60)
+        return create(self, key, order)
+
+    def silent(self: FleetProvider, key: str) -> Handle | None:
+        if asked_for.is_set():
+            raise OSError("the yard does not answer")
+        return verify(self, key)
+
+    class Impatient(Provisioning):
+        steps = tuple(
+            replace(step, timeout=timedelta(seconds=0.3), verify_retry=Retry())
+            if step.name == "create_infrastructure"
+            else step
+            for step in Provisioning.steps
+        )
+
+    monkeypatch.setattr(FleetProvider, "create", late)
+    monkeypatch.setattr(FleetProvider, "verify", silent)
+    saga = start("PROVISIONING", {"provider_id": str(provider)}, actor=WHO)
+    platform.drive([Impatient])
+    worker = worker_of(saga)
+    try:
+        assert platform.outcome(saga) == "COMPENSATED"
+        assert platform.value("SELECT handle->>'destroyed' FROM workers") == "true"
+    finally:
+        go_on.set()
+    assert eventually(lambda: bool(platform.value("SELECT handle ? 'infrastructure' FROM workers")))
+    assert made(platform.folder) == [resource_of(worker)]
+    platform.execute("UPDATE workers SET updated_at = now() - interval '5 minutes'")
+    platform.schedule()
+    platform.drive()
+
+    assert made(platform.folder) == []
+    assert platform.value("SELECT handle->>'destroyed' FROM workers") == "true"
+
+
+def test_what_is_made_while_it_is_destroyed_is_not_taken_for_gone(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = worker_of(platform.run_saga("PROVISIONING", provider_id=platform.provider()))
+    infrastructure.destroy(worker, "default")
+    destroy = FleetProvider.destroy
+
+    def meanwhile(self: FleetProvider, key: str, handle: Handle) -> None:
+        destroy(self, key, handle)
+        infrastructure._made(worker, {"key": "made since"}, "default")
+
+    monkeypatch.setattr(FleetProvider, "destroy", meanwhile)
+    infrastructure.destroy(worker, "default")
+
+    assert platform.value("SELECT handle ? 'destroyed' FROM workers") is False
