@@ -67,10 +67,12 @@ def assign_worker(context: StepContext) -> dict[str, Any]:
 
 
 def take_back(context: StepContext) -> None:
+    """Its worker may have begun it at this moment, and is asked to stop it then."""
+    job_id = uuid_of(context.input, "job_id")
     with suppress(JobNotFound):
-        orchestration.take_back(
-            uuid_of(context.input, "job_id"), actor=actor_of(context), using=context.using
-        )
+        taken = orchestration.take_back(job_id, actor=actor_of(context), using=context.using)
+        if not taken and orchestration.look(job_id, using=context.using).state is JobState.RUNNING:
+            _ask_to_stop(context, job_id)
 
 
 def execute(context: StepContext) -> dict[str, Any]:
@@ -89,14 +91,21 @@ def execute(context: StepContext) -> dict[str, Any]:
 
 
 def stop_job(context: StepContext) -> None:
-    """Ask its worker to stop it, and wait until it has."""
+    """Take it from its worker; or ask that to stop it, if it has begun, and wait until it has."""
     job_id = uuid_of(context.input, "job_id")
     try:
+        # Else it could begin it a moment after this has looked.
+        orchestration.take_back(job_id, actor=actor_of(context), using=context.using)
         job = orchestration.look(job_id, using=context.using)
     except JobNotFound:
         return
     if job.state is not JobState.RUNNING:
         return
+    _ask_to_stop(context, job_id)
+    raise Later(1.0)
+
+
+def _ask_to_stop(context: StepContext, job_id: uuid.UUID) -> None:
     with suppress(JobStateConflict, JobNotFound):
         lifecycle.cancel(
             job_id,
@@ -104,7 +113,6 @@ def stop_job(context: StepContext) -> None:
             actor=actor_of(context),
             using=context.using,
         )
-    raise Later(1.0)
 
 
 def complete_job(context: StepContext) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import pytest
 from jobs.services import lifecycle, orchestration, workers
 from jobs.services.orchestration import Look
 from jobs.states import JobState
-from sagas.builtin.execution import pause
+from sagas.builtin.execution import pause, stop_job, take_back
+from sagas.definition import StepContext
 from sagas.services.start import start
 from tests.sagas.builtin.conftest import WHO, Platform
 
@@ -179,6 +180,41 @@ class TestTurnedBack:
 
         assert platform.outcome(saga) == "CANCELLED"
         assert platform.state(job) == "CANCELLED"
+
+    def context(self, job: uuid.UUID) -> StepContext:
+        return StepContext(
+            saga_id=uuid.uuid4(),
+            kind="EXECUTION",
+            step="execute",
+            input={"job_id": str(job)},
+            outputs={},
+            key="k",
+            lease_epoch=1,
+            attempt=1,
+        )
+
+    def test_what_was_not_to_be_stopped_cannot_begin_any_more(self, platform: Platform) -> None:
+        """Its worker could begin it between two of the compensations."""
+        job = platform.enqueue(orchestrated=True)
+        platform.ready_worker()
+        begin(platform, job)
+        assert platform.state(job) == "ASSIGNED"
+
+        stop_job(self.context(job))
+        run(platform, job)
+
+        assert platform.state(job) == "PENDING"
+
+    def test_what_begins_at_that_moment_is_stopped(self, platform: Platform) -> None:
+        job = platform.enqueue(orchestrated=True)
+        platform.ready_worker()
+        begin(platform, job)
+        run(platform, job)
+
+        take_back(self.context(job))
+
+        assert platform.state(job) == "RUNNING"
+        assert platform.value("SELECT cancel_requested_at IS NOT NULL FROM job_leases")
 
 
 @pytest.mark.parametrize(
