@@ -119,11 +119,11 @@ class ProcessProvider:
 
     def destroy(self, key: str, handle: Handle) -> None:
         """SIGTERM, and SIGKILL after the grace; to the process that has the key and to no other."""
-        if (found := self.verify(key)) is None:
+        process = _process(self.verify(key) or {}) or _process(handle)
+        if process is None:
             self._refuse_other_machine(key, handle)
             self._forget(key)
             return
-        process = Process(pid=found["pid"], started=found["started"], boot=found["boot"])
         with _Target(process) as target:
             target.send(signal.SIGTERM)
             if not target.wait(self._grace):
@@ -138,6 +138,9 @@ class ProcessProvider:
         if not KEY.fullmatch(key):
             return Ping.UNSURE
         if pidfile.find(self._folder, key) is not None or pidfile.is_starting(self._folder, key):
+            return Ping.ALIVE
+        # Its file may have been removed, or the folder be another one now.
+        if _process(handle) is not None:
             return Ping.ALIVE
         return Ping.GONE if handle.get("host") == socket.gethostname() else Ping.UNSURE
 
@@ -240,6 +243,15 @@ def _handle(process: Process) -> dict[str, Any]:
         "started": process.started,
         "boot": process.boot,
     }
+
+
+def _process(handle: Handle) -> Process | None:
+    """The process of a handle, if it is one of this machine, and lives."""
+    pid, started, boot = (handle.get(name) for name in ("pid", "started", "boot"))
+    if handle.get("host") != socket.gethostname() or not isinstance(pid, int):
+        return None
+    found = Process(pid=pid, started=str(started), boot=str(boot))
+    return found if found.is_alive() else None
 
 
 def _folder_of_user() -> Path:

@@ -240,6 +240,33 @@ def test_a_process_of_another_machine_is_nobodys_here(provider: ProcessProvider)
         provider.destroy(KEY, handle)
 
 
+def test_one_whose_file_is_gone_is_known_by_its_handle(
+    provider: ProcessProvider, tmp_path: Path
+) -> None:
+    """Somebody tidied up, or named another folder: what runs is not gone for that."""
+    handle = provider.create(KEY, order())
+    other = ProcessProvider({"folder": str(tmp_path / "other"), "grace": 0.2})
+
+    assert other.ping(KEY, handle) is Ping.ALIVE
+    other.destroy(KEY, handle)
+
+    assert not lives(handle["pid"])
+    assert other.ping(KEY, handle) is Ping.GONE
+
+
+@pytest.mark.parametrize("lie", [{"started": "1"}, {"boot": "another boot"}, {"pid": "x"}])
+def test_a_handle_of_another_process_names_nobody(
+    provider: ProcessProvider, tmp_path: Path, lie: dict[str, str]
+) -> None:
+    handle = {**provider.create(KEY, order()), **lie}
+    other = ProcessProvider({"folder": str(tmp_path / "other"), "grace": 0.2})
+
+    assert other.ping(KEY, handle) is Ping.GONE
+    other.destroy(KEY, handle)
+
+    assert provider.verify(KEY) is not None
+
+
 def test_a_folder_that_others_can_write_into_is_refused(
     provider: ProcessProvider, tmp_path: Path
 ) -> None:
