@@ -134,7 +134,11 @@ _JOBS = (
     "FROM job_log_files AS f WHERE f.job_id = jobs.id AND f.expires_at > clock_timestamp()))"
 )
 _AUDIT = "occurred_at < %(before)s"
-_WORKERS = "state IN ('TERMINATED', 'FAILED') AND updated_at < %(before)s"
+# By its row it is found what a provider made for it, and is there still: CLEANUP notes the end.
+_WORKERS = (
+    "state IN ('TERMINATED', 'FAILED') AND updated_at < %(before)s "
+    "AND (handle ? 'infrastructure' AND NOT handle ? 'destroyed') IS NOT TRUE"
+)
 # Used or not: what has expired lets nobody in.
 _TOKENS = "expires_at < %(before)s"
 

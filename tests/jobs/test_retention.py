@@ -123,6 +123,25 @@ class TestPrune:
         assert pruned() == {"workers that ended": 2}
         assert recent in {row[0] for row in jobs.rows("SELECT id FROM workers")}
 
+    def test_a_worker_stays_while_its_infrastructure_may(self, jobs: Jobs) -> None:
+        """Who is to destroy it finds it by the row."""
+        handles = {
+            "there": '{"infrastructure": {}}',
+            "gone": '{"infrastructure": {}, "destroyed": true}',
+            "by hand": "{}",
+            "as others wrote it": "[1]",
+        }
+        for handle in handles.values():
+            worker = make_worker(jobs, "TERMINATED")
+            jobs.execute(
+                "UPDATE workers SET handle = %s::jsonb, updated_at = now() - interval '31 days' "
+                "WHERE id = %s",
+                [handle, worker],
+            )
+
+        assert pruned() == {"workers that ended": 3}
+        assert jobs.value("SELECT handle::text FROM workers") == handles["there"]
+
     def test_a_preview_deletes_nothing_and_says_the_same(self, jobs: Jobs) -> None:
         for number in range(5):
             ended(jobs, "SUCCEEDED", 8 + number)
