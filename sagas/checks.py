@@ -23,7 +23,7 @@ def check_sagas(**_options: object) -> list[CheckMessage]:
             hint=problem.hint,
             id=f"sagas.E{problem.number:03}",
         )
-        for saga in registry.definitions()
+        for saga in (*registry.definitions(), *registry.nameless())
         for problem in problems(saga)
     ]
     found += [

@@ -47,12 +47,17 @@ class Chore:
 _sagas: dict[tuple[str, int], type[Saga]] = {}
 #: Classes whose kind and version another one had already.
 _rejected: list[type[Saga]] = []
+#: Classes whose kind is no text, or whose version is no number.
+_nameless: list[type[Saga]] = []
 _chores: dict[str, Chore] = {}
 
 
 def register(saga: SagaClass) -> SagaClass:
     """Decorate a definition. Mistakes in it are reported by ``manage.py check``."""
-    key = (getattr(saga, "kind", saga.__name__), saga.version)
+    key = _key(saga)
+    if key is None:
+        _nameless.append(saga)
+        return saga
     known = _sagas.get(key)
     if known is not None and path_of(known) != path_of(saga):
         _rejected.append(saga)
@@ -63,11 +68,18 @@ def register(saga: SagaClass) -> SagaClass:
 
 def unregister(saga: type[Saga]) -> None:
     """Undo ``register``: for tests."""
-    key = (getattr(saga, "kind", saga.__name__), saga.version)
-    if _sagas.get(key) is saga:
+    key = _key(saga)
+    if key is not None and _sagas.get(key) is saga:
         del _sagas[key]
-    elif saga in _rejected:
-        _rejected.remove(saga)
+    for classes in (_rejected, _nameless):
+        if saga in classes:
+            classes.remove(saga)
+
+
+def _key(saga: type[Saga]) -> tuple[str, int] | None:
+    kind: object = getattr(saga, "kind", None)
+    version: object = saga.version
+    return (kind, version) if isinstance(kind, str) and isinstance(version, int) else None
 
 
 def elected(seconds: float, *, name: str | None = None) -> Callable[[DutyFunction], DutyFunction]:
@@ -99,8 +111,13 @@ def definition(kind: str, version: int | None = None) -> type[Saga]:
 
 
 def definitions() -> Sequence[type[Saga]]:
-    """All of them, by kind and version."""
+    """All that can be named, by kind and version."""
     return [_sagas[key] for key in sorted(_sagas)]
+
+
+def nameless() -> Sequence[type[Saga]]:
+    """Classes that nobody can start, since their kind or version is none."""
+    return tuple(_nameless)
 
 
 def rejected() -> Sequence[type[Saga]]:

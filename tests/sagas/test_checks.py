@@ -106,6 +106,27 @@ def test_each_is_a_check_that_names_the_definition() -> None:
     assert found.msg.startswith("tests.sagas.test_checks.Some: ")
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"kind": None}, {"kind": 7}, {"kind": ["x"]}, {"version": "2"}, {"version": None}],
+    ids=str,
+)
+def test_one_that_cannot_be_named_is_told_beside_others(values: dict[str, Any]) -> None:
+    named, nameless = saga(A), saga(A, **values)
+    registry.register(named)
+    registry.register(nameless)
+    try:
+        (found,) = check_sagas()
+        assert found.id == "sagas.E001"
+        assert next(iter(values)) in found.msg
+        assert registry.definition("SOME") is named
+        assert nameless not in registry.definitions()
+    finally:
+        registry.unregister(nameless)
+        registry.unregister(named)
+    assert registry.nameless() == ()
+
+
 def test_two_of_one_kind_and_version() -> None:
     other = type("Other", (Saga,), {"kind": "SOME", "steps": [A]})
     with registered(saga(A), other):
