@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from asyncio import CancelledError
 
 from django.db import Error, close_old_connections, connections, transaction
 
@@ -66,5 +67,5 @@ class Chores:
             run_chore(chore, self._using)
         except Error as error:
             logger.warning("chore failed chore=%s error=%s", chore.name, error)
-        except Exception:
+        except (Exception, SystemExit, CancelledError):
             logger.exception("chore failed chore=%s", chore.name)

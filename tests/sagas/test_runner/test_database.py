@@ -132,8 +132,9 @@ def test_one_runner_at_a_time_does_a_chore(sagas: Sagas) -> None:
     assert second == [False]
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
 def test_a_chore_that_fails_is_undone_and_called_again(
-    sagas: Sagas, caplog: pytest.LogCaptureFixture
+    sagas: Sagas, caplog: pytest.LogCaptureFixture, error: BaseException
 ) -> None:
     calls: list[float] = []
 
@@ -142,7 +143,7 @@ def test_a_chore_that_fails_is_undone_and_called_again(
         calls.append(time.monotonic())
         with connections[using].cursor() as cursor:
             cursor.execute("INSERT INTO effects (step) VALUES ('chore')")
-        raise ValueError("no")
+        raise error
 
     try:
         with running(sagas.runner(drain=False, chores=True)):
