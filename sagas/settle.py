@@ -73,7 +73,8 @@ def begin_action(
     started = row.started_at or now
     deadline = row.deadline_at
     if deadline is None and step.total_timeout is not None:
-        deadline = started + step.total_timeout
+        # From now on: it has begun long ago if a person lets it try again.
+        deadline = now + step.total_timeout
     new = changed(
         row,
         state=StepState.IN_PROGRESS,

@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.db import connections
 
 from sagas.definition import (
@@ -14,11 +15,12 @@ from sagas.definition import (
     StepContext,
     StepFailed,
 )
+from sagas.services import actions
 from sagas.states import SagaOutcome, StepState
 from sagas.testing import advance, seen
 from tests.processes import eventually
 from tests.sagas.conftest import Sagas, running
-from tests.sagas.test_runner.kit import Plain, a_gate, gate, outcome, wait_for_ever
+from tests.sagas.test_runner.kit import WHY, Plain, a_gate, gate, outcome, wait_for_ever
 from tests.sagas.world import local, remote, undo_local, undo_remote
 
 
@@ -180,6 +182,43 @@ def test_a_local_step_that_waits_has_its_time_too(sagas: Sagas) -> None:
     assert ran.outcome is SagaOutcome.COMPENSATED
     assert ran.steps == {"a": StepState.COMPENSATED, "b": StepState.FAILED}
     assert ran.error == "b failed: its time was over before it was done"
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_a_step_that_a_person_lets_try_again_has_all_of_its_time(
+    sagas: Sagas, is_local: bool
+) -> None:
+    works: list[bool] = []
+
+    def act(context: StepContext) -> float:
+        if not works:
+            raise StepFailed("no")
+        found: float = sagas.value(
+            "SELECT extract(epoch FROM coalesce(timeout_at, deadline_at) - clock_timestamp())"
+            "::float8 FROM saga_steps WHERE id = %s", [context.key]
+        )  # fmt: skip
+        return found
+
+    class Past(Saga):
+        kind = "PAST_TIME"
+        steps = (
+            Step("a", local, local=True, pivot=True),
+            Step("b", act, local=is_local, total_timeout=timedelta(hours=1)),
+        )
+
+    saga = sagas.start(Past)
+    incident = sagas.finish(saga).incident
+    assert incident == "The time for b is over, and the saga cannot go back."
+    sagas.execute("UPDATE saga_steps SET started_at = started_at - interval '1 day'")
+    works.append(True)
+    actions.retry_step(saga, "b", **WHY)
+    sagas.drain()
+
+    assert outcome(saga) is SagaOutcome.COMPLETED
+    left = sagas.step(saga, "b", "deadline_at - clock_timestamp()")
+    assert timedelta(minutes=55) < left < timedelta(minutes=60)
+    if not is_local:
+        assert seen(saga).outputs["b"] > 20, "of the 30 s that a call may take"
 
 
 def fail(_context: StepContext) -> None:
