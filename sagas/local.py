@@ -37,7 +37,8 @@ from sagas.stepping import Target, intent, is_local, move_on, targets
 
 logger = logging.getLogger(__name__)
 
-#: Seconds after which a transaction takes no further saga.
+#: Seconds after which a transaction takes no further saga, and no further step of one: what people
+#: ask for is met between two.
 LONGEST_BATCH = 0.1
 #: So many transactions after a failure have savepoints.
 CAREFUL = 20
@@ -125,13 +126,14 @@ class LocalSteps:
                 if tries and time.monotonic() - began > LONGEST_BATCH:
                     break
                 copy = held.snapshot()
+                until = time.monotonic() + LONGEST_BATCH
                 if not savepoints:
-                    self._advance(copy)
+                    self._advance(copy, until)
                     tries.append((held, copy))
                     continue
                 try:
                     with transaction.atomic(using=self._using):
-                        self._advance(copy)
+                        self._advance(copy, until)
                 except (_NotDoneError, DatabaseError):
                     alone.append(held)
                     if self._is_gone():
@@ -236,18 +238,21 @@ class LocalSteps:
         if record(self._session, self._leases, copies):
             raise _LostError
 
-    def _advance(self, held: Held) -> None:
-        """All local steps that come now. Raises _NotDoneError if one is not done."""
+    def _advance(self, held: Held, until: float) -> None:
+        """All local steps that come now, and are begun by then. Raises _NotDoneError if one is not
+        done."""
         while (found := self._next(held)) is not None:
             begun = intent(held, found, self._leases.clock.now())
             outcome = self._call(held, begun, found)
             if not isinstance(outcome, Did):
                 raise _NotDoneError
             self._end(held, begun, found, outcome)
+            if time.monotonic() > until:
+                return
 
     def _advance_carefully(self, held: Held, *, most: int | None = None) -> None:
-        """So many local steps that come now; None is all."""
-        left = most
+        """So many local steps that come now, and are begun in time; None is all."""
+        left, until = most, time.monotonic() + LONGEST_BATCH
         while (found := self._next(held)) is not None and left != 0:
             left = None if left is None else left - 1
             begun = intent(held, found, self._leases.clock.now())
@@ -263,6 +268,8 @@ class LocalSteps:
                     raise
                 outcome = _cannot_be_kept(error)
             self._end(held, begun, found, outcome)
+            if time.monotonic() > until:
+                return
 
     def _next(self, held: Held) -> Target | None:
         move = move_on(held, self._leases.clock, self._rng)

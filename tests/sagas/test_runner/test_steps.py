@@ -13,6 +13,7 @@ from sagas.definition import (
     Step,
     StepContext,
 )
+from sagas.local import LONGEST_BATCH
 from sagas.services import actions
 from sagas.states import SagaOutcome, SagaState, StepState
 from sagas.testing import seen
@@ -90,6 +91,41 @@ def test_a_saga_that_is_cancelled_while_its_last_step_runs_turns_back(
         ("a", "undone"),
     ]
     assert ("SAGA_COMPLETED", None) not in seen(saga).events
+
+
+failures: list[str] = []
+
+
+def cancel_and_take_long(context: StepContext) -> None:
+    local(context)
+    if context.input["failures"] > len(failures):
+        failures.append("not together with others, nor in a savepoint")
+        raise ValueError
+    cancel_myself(context)
+    with connections[context.using].cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(%s)", [2 * LONGEST_BATCH])
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_saga_is_cancelled_between_two_local_steps(sagas: Sagas, number: int) -> None:
+    """They share a transaction, and one that takes long ends it: the pivot is not to be done."""
+
+    class Long(Saga):
+        kind = "LONG_HERE"
+        steps = (
+            Step("a", cancel_and_take_long, undo_local, local=True),
+            Step("b", local, local=True, pivot=True),
+        )
+
+    failures.clear()
+    saga = sagas.start(Long, {"failures": number})
+    sagas.drain()
+
+    assert outcome(saga) is SagaOutcome.CANCELLED
+    assert [(step, what) for step, what, _ in sagas.effects(saga)] == [
+        ("a", "done"),
+        ("a", "undone"),
+    ]
 
 
 def test_an_unknown_version_is_left_alone(sagas: Sagas) -> None:
