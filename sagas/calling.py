@@ -36,6 +36,11 @@ class Caller(Protocol):
         """How many more calls may be submitted."""
 
     @property
+    def stuck(self) -> int:
+        """How many calls have not come back, where those are so many that none may be submitted;
+        else 0."""
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, and nothing has come back."""
 
@@ -55,6 +60,7 @@ class Inline:
     """Calls steps at once, in the thread that submits them: for tests."""
 
     free = 1_000
+    stuck = 0
 
     def __init__(self) -> None:
         self._back: list[Back] = []
@@ -97,8 +103,12 @@ class Calling:
     @property
     def free(self) -> int:
         with self._mutex:
-            stuck = self._abandoned >= self.slots * MOST_ABANDONED
-            return 0 if stuck else self.slots - len(self._live)
+            return 0 if self._is_stuck() else self.slots - len(self._live)
+
+    @property
+    def stuck(self) -> int:
+        with self._mutex:
+            return self._abandoned if self._is_stuck() else 0
 
     @property
     def is_idle(self) -> bool:
@@ -139,6 +149,9 @@ class Calling:
         for thread in self._threads:
             while thread.is_alive() and self._are_ending():
                 thread.join(0.05)
+
+    def _is_stuck(self) -> bool:
+        return self._abandoned >= self.slots * MOST_ABANDONED
 
     def _are_ending(self) -> bool:
         with self._mutex:

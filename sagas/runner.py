@@ -95,6 +95,8 @@ class Runner:
         self._mutex = threading.Lock()
         #: Whether the last look that found some found few.
         self._gathers = False
+        #: Whether so many calls have not come back that it takes no more sagas.
+        self._is_stuck = False
         #: Calls that wait for a slot.
         self._waiting = 0
         self._pace = Pace(shortest=SHORTEST_POLL, longest=options.longest_poll)
@@ -211,7 +213,8 @@ class Runner:
             # By itself: what people asked for meanwhile is known before anything else is begun.
             record(session, self.leases, [held for held in self._snapshot() if held.has_changes])
             self._drop_lost()
-        if not self.stop.is_set():
+        stuck = self._calling.stuck
+        if not self.stop.is_set() and not stuck:
             moved += self._claim(session)
         local, written, flights = self._decide()
         self._write(session, written, flights)
@@ -223,6 +226,7 @@ class Runner:
         ours = [held for held in local if not held.lost]
         if ours:
             moved += self._run_local(session, ours)
+        self._leave_to_others(session, stuck)
         return moved
 
     def _decide(self) -> tuple[list[Held], list[Held], list[Flight]]:
@@ -305,6 +309,23 @@ class Runner:
             self._gathers = 1 < len(found) < FEW
         self.counts.claimed += len(found)
         return len(found)
+
+    def _leave_to_others(self, session: Any, calls: int) -> None:
+        """There are threads for no further call where so many have not come back: give back what
+        waits for one."""
+        if calls and not self._is_stuck:
+            logger.error(
+                "runner takes no more sagas: %d calls have not come back, and each keeps a thread. "
+                "Give what they wait for a time limit of its own, and restart the runner",
+                calls,
+            )
+        self._is_stuck = bool(calls)
+        if not calls:
+            return
+        left = [one for one in self._snapshot() if not one.in_flight and not one.has_changes]
+        self.leases.release(session, left)
+        for held in left:
+            self._remove(held)
 
     def _add(self, sagas: Sequence[Held]) -> None:
         with self._mutex:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.db import connections
 
+from sagas import calling
 from sagas.definition import (
     Done,
     Retry,
@@ -64,6 +65,26 @@ def test_a_call_that_comes_back_too_late_changes_nothing(sagas: Sagas) -> None:
         sagas.drain()
         assert eventually(lambda: outcome(other) is SagaOutcome.COMPLETED)
     assert seen(saga) == before
+
+
+def test_a_runner_whose_calls_do_not_come_back_leaves_sagas_to_others(
+    sagas: Sagas, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It would keep what it has claimed, and call none of it, for as long as it lives."""
+    monkeypatch.setattr(calling, "MOST_ABANDONED", 3)
+
+    class Hangs(Saga):
+        kind = "HANGS"
+        steps = (Step("b", hang, timeout=timedelta(seconds=0.05)),)
+
+    started = [sagas.start(Hangs) for _ in range(12)]
+    live = "SELECT count(*), count(lease_owner) FROM sagas WHERE outcome IS NULL"
+    with a_gate() as opened, running(sagas.runner(drain=False, concurrency=1, longest_poll=0.1)):
+        assert eventually(lambda: sagas.rows(live) == [(9, 0)])
+        assert eventually(lambda: "3 calls have not come back" in caplog.text)
+        opened.set()
+        assert eventually(lambda: all(outcome(saga) is not None for saga in started))
+    assert caplog.text.count("calls have not come back") == 1
 
 
 def sleep_in_the_server(context: StepContext) -> None:
