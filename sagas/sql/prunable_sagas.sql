@@ -2,5 +2,5 @@
 SELECT count(*) FROM (
     SELECT FROM sagas
      WHERE state = ANY(%(states)s::text[])
-       AND completed_at < statement_timestamp() - %(age)s::interval
+       AND coalesce(completed_at, updated_at) < statement_timestamp() - %(age)s::interval
      LIMIT %(most)s) AS s

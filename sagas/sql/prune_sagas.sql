@@ -7,7 +7,8 @@ WITH gone AS (
                SELECT ctid FROM sagas
                 WHERE started_at >= %(since)s::timestamptz
                   AND started_at < statement_timestamp() - %(age)s::interval
-                  AND completed_at < statement_timestamp() - %(age)s::interval
+                  AND coalesce(completed_at, updated_at)
+                      < statement_timestamp() - %(age)s::interval
                   AND state = ANY(%(states)s::text[])
                 ORDER BY started_at
                 LIMIT %(batch)s

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sagas.services.retention import prune
+from datetime import timedelta
+
+from sagas.services.retention import Keep, preview, prune
 from tests.sagas.conftest import Sagas
 from tests.sagas.history import AUDIT, fill
 
@@ -35,3 +37,18 @@ def test_many_of_the_same_moment_are_pruned(sagas: Sagas) -> None:
     sagas.execute("UPDATE sagas SET started_at = 'epoch', completed_at = 'epoch'")
 
     assert next(prune(batch=BATCH)).rows == ENDED + ENDED // 10
+
+
+def test_those_that_the_original_ended_without_a_time_are_pruned(sagas: Sagas) -> None:
+    """It saved an ended saga without the time of its end: how old it is, its last change says."""
+    sagas.execute(
+        "INSERT INTO sagas (saga_type, state, started_at, updated_at) "
+        "SELECT 'EXECUTION', state, now() - interval '90 days', now() - days * interval '1 day' "
+        "FROM unnest(ARRAY['COMPLETED', 'CANCELLED', 'FAILED']) AS s (state), "
+        "unnest(ARRAY[1, 60]) AS d (days)"
+    )
+    keep = Keep(failed=timedelta(days=30))
+
+    assert [one.rows for one in preview(keep)] == [2, 1, 0]
+    assert [one.rows for one in prune(keep)] == [2, 1, 0]
+    assert sagas.value("SELECT count(*) FROM sagas WHERE updated_at > now() - interval '2 d'") == 3
