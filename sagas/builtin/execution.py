@@ -15,6 +15,7 @@ from jobs.services.orchestration import Look
 from jobs.states import JOB_FINAL, JobState
 from sagas import models
 from sagas.builtin import infrastructure, telling
+from sagas.builtin.cancellation import SECONDS_TO_STOP
 from sagas.builtin.inputs import actor_of, refused, uuid_of
 from sagas.definition import Later, Retry, Saga, Step, StepContext
 from sagas.providers import Ping
@@ -91,7 +92,8 @@ def execute(context: StepContext) -> dict[str, Any]:
 
 
 def stop_job(context: StepContext) -> None:
-    """Take it from its worker; or ask that to stop it, if it has begun, and wait until it has."""
+    """Take it from its worker; or ask that to stop it, if it has begun, and wait until it has. One
+    that does not stop it in time loses it."""
     job_id = uuid_of(context.input, "job_id")
     try:
         # Else it could begin it a moment after this has looked.
@@ -101,7 +103,16 @@ def stop_job(context: StepContext) -> None:
         return
     if job.state is not JobState.RUNNING:
         return
-    _ask_to_stop(context, job_id)
+    if job.stopping_for is None:
+        _ask_to_stop(context, job_id)
+    elif job.stopping_for > SECONDS_TO_STOP:
+        orchestration.end_anyway(
+            job_id,
+            JobState.CANCELLED,
+            reason="its saga was turned back, and its worker did not stop it in time",
+            actor=actor_of(context),
+            using=context.using,
+        )
     raise Later(1.0)
 
 

@@ -9,6 +9,7 @@ import pytest
 from jobs.services import lifecycle, orchestration, workers
 from jobs.services.orchestration import Look
 from jobs.states import JobState
+from sagas.builtin.cancellation import SECONDS_TO_STOP
 from sagas.builtin.execution import pause, stop_job, take_back
 from sagas.definition import StepContext
 from sagas.services.start import start
@@ -180,6 +181,27 @@ class TestTurnedBack:
 
         assert platform.outcome(saga) == "CANCELLED"
         assert platform.state(job) == "CANCELLED"
+
+    def test_a_worker_that_does_not_stop_it_loses_it(self, platform: Platform) -> None:
+        job = platform.enqueue(orchestrated=True)
+        platform.ready_worker()
+        saga = begin(platform, job)
+        run(platform, job)
+        self.cancel(platform)
+        again(platform)
+        assert platform.outcome(saga) is None
+        platform.execute(
+            "UPDATE job_leases SET cancel_requested_at = now() - %s * interval '1 second'",
+            [SECONDS_TO_STOP + 1],
+        )
+
+        again(platform)
+        again(platform)
+
+        assert platform.outcome(saga) == "CANCELLED"
+        assert (platform.state(job), platform.place(job)) == ("CANCELLED", [])
+        asked = "SELECT count(*) FROM audit_logs WHERE event_type = 'JobCancelRequested'"
+        assert platform.value(asked) == 1
 
     def context(self, job: uuid.UUID) -> StepContext:
         return StepContext(
