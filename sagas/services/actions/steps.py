@@ -95,12 +95,15 @@ def mark_not_done(
         definition = decision.definition_of(row)
         at = At(decision.now, Random(), decision.is_past_pivot)  # noqa: S311  (spreads load)
         (new,) = end_verification(definition, row, decision.saga, NOT_DONE, at).steps
+        # Past the pivot it may be unknown since its time was over, and has it anew.
+        time = {"deadline_at": None} if decision.is_past_pivot else {}
         decision.change_step(
             row,
             state=new.state.value,
             waits=new.waits,
             verifications=new.verifications,
             due_at=new.due_at,
+            **time,
         )
         decision.change_saga(incident=None, due_at=decision.now)
         then = "it is tried again" if new.state is StepState.PENDING else "it has failed"

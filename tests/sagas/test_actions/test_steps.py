@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from sagas.definition import (
     Done,
     StepFailed,
 )
+from sagas.models import SagaStep
 from sagas.services import actions
 from sagas.states import SagaOutcome, SagaState, StepState
 from sagas.testing import run_sagas, seen
@@ -85,6 +87,14 @@ def test_past_the_pivot_what_was_not_done_is_tried_again() -> None:
 
     assert ended.outcome is SagaOutcome.COMPLETED
     assert called == ["thank"]
+
+
+def test_past_the_pivot_it_is_tried_again_also_when_its_time_was_over() -> None:
+    saga = unknown_past()
+    SagaStep.objects.filter(saga_id=saga, step_name="thank").update(deadline_at=timezone.now())
+    assert actions.mark_not_done(saga, "thank", **WHY).endswith("it is tried again")
+
+    assert after(saga).outcome is SagaOutcome.COMPLETED
 
 
 def test_retrying_an_unknown_step_asks_once_more() -> None:
