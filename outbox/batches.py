@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
@@ -16,7 +17,7 @@ from outbox.events import Event
 if TYPE_CHECKING:
     import psycopg
 
-#: Rows of one batch, and bytes of payload, whichever is reached first.
+#: Rows of one batch, and bytes of payload and metadata, whichever is reached first.
 MOST_EVENTS = 5_000
 MOST_BYTES = 8 * 1024 * 1024
 #: Rows of one lane: fair to others at first, more where only few lanes have any.
@@ -85,22 +86,18 @@ class Fetch:
         batch = Batch()
         rows_read = size = 0
         last = None
-        with session.cursor() as cursor:
-            rows = cursor.stream(
-                statement("outbox", "fetch"),
-                {
-                    "destination": self._destination,
-                    "lanes": turned(lanes, self._last),
-                    "per_lane": 1 if only_one else self._per_lane,
-                    "most": MOST_EVENTS,
-                },
-                binary=True,
-                size=_ROWS_AT_ONCE,
-            )
+        asked = {
+            "destination": self._destination,
+            "lanes": turned(lanes, self._last),
+            "per_lane": 1 if only_one else self._per_lane,
+            "most": MOST_EVENTS,
+        }
+        # A stream that is left open keeps the session from whatever comes next, for ever.
+        with session.cursor() as cursor, closing(_stream(cursor, asked)) as rows:
             for row in map(Row._make, rows):
                 _add(batch, row, self._destination)
                 rows_read += 1
-                size += len(row.data)
+                size += len(row.data) + len(row.metadata or "")
                 if rows_read >= MOST_EVENTS or size >= MOST_BYTES:
                     last = row.lane
                 # To stop before the end costs the server a cancellation: only where it must be.
@@ -119,6 +116,10 @@ class Fetch:
             self._per_lane = min(self._per_lane * 2, MOST_PER_LANE)
         elif not full:
             self._per_lane = max(self._per_lane // 2, LEAST_PER_LANE)
+
+
+def _stream(cursor: psycopg.Cursor[Any], asked: Mapping[str, Any]) -> Generator[Any, None, None]:
+    yield from cursor.stream(statement("outbox", "fetch"), asked, binary=True, size=_ROWS_AT_ONCE)
 
 
 def turned(lanes: Sequence[int], last: int | None) -> list[int]:
@@ -158,8 +159,12 @@ def _add(batch: Batch, row: Row, destination: str) -> None:
 
 
 def _object(text: str) -> Mapping[str, Any]:
-    found = json.loads(text)
     # The column may hold any JSON: the original system writes it, too.
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        # A number of too many digits, or nested without end: nothing for Python.
+        return {"value": text}
     return found if isinstance(found, dict) else {"value": found}
 
 

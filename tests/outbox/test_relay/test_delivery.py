@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from hodei.sessions import connect
+from outbox.batches import Fetch
+from outbox.envelope import attributes
 from outbox.outcomes import Kind, Outcome
 from outbox.relay import send
 from tests.outbox.conftest import Outbox
@@ -60,6 +63,62 @@ class TestDelivery:
 
         assert (event.payload, event.metadata) == ([1], {"value": "odd"})
 
+    @pytest.mark.parametrize(
+        "text",
+        ['{"n": %s}' % ("9" * 5_000), '{"a":' * 2_000 + "1" + "}" * 2_000],
+        ids=["digits", "nested"],
+    )
+    def test_metadata_that_python_cannot_read_stops_nobody(self, outbox: Outbox, text: str) -> None:
+        outbox.publish(JOB, 1)
+        outbox.publish(OTHER, 2)
+        outbox.execute(
+            "UPDATE outbox_events SET metadata = %s::jsonb WHERE payload ->> 'n' = '1'", [text]
+        )
+
+        recorder = outbox.drain()
+
+        assert sorted(recorder.numbers) == [1, 2]
+        (odd,) = [event for event in recorder.delivered if event.metadata]
+        assert odd.metadata["value"].startswith(text[:4])
+
+    @pytest.mark.parametrize(
+        ("time", "year"),
+        [("infinity", 9999), ("-infinity", 1), ("0044-03-15 BC", 1), ("12026-01-01", 9999)],
+    )
+    def test_a_time_that_python_cannot_tell_stops_nobody(
+        self, outbox: Outbox, time: str, year: int
+    ) -> None:
+        outbox.publish(JOB, 1)
+        outbox.publish(OTHER, 2)
+        outbox.execute(
+            "UPDATE outbox_events SET created_at = %s WHERE payload ->> 'n' = '1'", [time]
+        )
+
+        found = {event.payload["n"]: event for event in outbox.drain().delivered}
+
+        assert set(found) == {1, 2}
+        assert found[1].created_at.year == year
+        assert attributes(found[1], source="/x", namespace="x")["time"].startswith(f"{year:04d}-")
+
+    def test_an_error_while_reading_passes_and_leaves_the_session_free(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It must not keep the lanes from being given back."""
+        outbox.publish(JOB, 1)
+
+        def fail(*_arguments: object) -> None:
+            raise LookupError("a defect")
+
+        monkeypatch.setattr("outbox.batches._add", fail)
+        is_busy = None
+        with connect("default", "reads") as session:
+            try:
+                Fetch("default")(session, [1])
+            except LookupError:
+                is_busy = session.lock.locked()
+
+            assert is_busy is False
+
     def test_other_destinations_are_left_alone(self, outbox: Outbox) -> None:
         outbox.publish(JOB, 1)
         outbox.execute("UPDATE outbox_events SET destination = 'elsewhere'")
@@ -89,6 +148,17 @@ class TestDelivery:
         recorder = outbox.drain()
 
         assert recorder.numbers == list(range(1, 21))
+        assert {len(batch) for batch in recorder.batches} <= {1, 2, 3}
+
+    def test_of_which_metadata_are_some(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("outbox.batches.MOST_BYTES", 10_000)
+        outbox.publish(JOB, *range(20), metadata={"x": "y" * 4_000})
+
+        recorder = outbox.drain()
+
+        assert recorder.numbers == list(range(20))
         assert {len(batch) for batch in recorder.batches} <= {1, 2, 3}
 
     def test_many_of_one_lane_take_larger_batches(self, outbox: Outbox) -> None:
