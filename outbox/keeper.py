@@ -29,6 +29,9 @@ class Keeper:
     def __init__(self, using: str, leases: Leases, breaker: Breaker, *, listens: bool) -> None:
         #: How many relays share the destination, this one among them.
         self.relays = 1
+        #: Lanes that nobody has taken from one look to the next: some of the relays are limited.
+        self.untaken = 0
+        self._free = 0
         self._using = using
         self._leases = leases
         self._breaker = breaker
@@ -75,7 +78,7 @@ class Keeper:
             logger.warning(
                 "leases were lost destination=%s lanes=%s", self._leases.destination, lost
             )
-        row = session.execute(
+        ((relays, free),) = session.execute(
             statement("outbox", "report_relay"),
             {
                 "destination": self._leases.destination,
@@ -85,5 +88,6 @@ class Keeper:
                 "breaker_error": self._breaker.error,
                 "seconds": self._leases.seconds,
             },
-        ).fetchone()
-        self.relays = row[0] if row else 1
+        ).fetchall()
+        self.untaken = min(self._free, free) if relays == self.relays else 0
+        self.relays, self._free = relays, free

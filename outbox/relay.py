@@ -30,7 +30,8 @@ from outbox.held import let_go
 from outbox.keeper import Keeper
 from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
-from outbox.outcomes import HELD, Kind, Outcome, is_outcome, rejected
+from outbox.outcomes import Outcome
+from outbox.sending import send
 from outbox.settlement import Decision
 from outbox.wakeup import CHANNEL, GATE
 
@@ -102,6 +103,8 @@ class Relay:
         #: Failures in a row to reach the database.
         self._failures = 0
         self._lanes_at = 0.0
+        #: Lanes beyond a fair share that the others have left, and how many those were then.
+        self._spare, self._relays = 0, 1
         #: When an event that was rejected may go again, by the clock.
         self._due_at = 0.0
 
@@ -181,19 +184,33 @@ class Relay:
     def _share(self, session: psycopg.Connection[Any], keeper: Keeper) -> None:
         """Have a fair share of the lanes: take free ones, give back what others lack. With ``once``
         all that are free: of the others that have reported, any may be dead, and nobody comes back
-        for what is left to them."""
+        for what is left to them. What the others leave, since they are limited, is taken too."""
         now = self._clock()
         if now < self._lanes_at:
             return
         self._lanes_at = now + LANE_SECONDS
-        share = self._most_lanes if self._once else fair_share(keeper.relays, self._most_lanes)
+        relays, most = keeper.relays, self._most_lanes
+        if relays != self._relays:
+            self._relays, self._spare = relays, 0
+        share = most if self._once else fair_share(relays, most)
+        allowed = min(share + self._spare, most)
         lanes = self.leases.lanes
         if len(lanes) < share:
-            new = self.leases.claim(session, share - len(lanes))
-            if new:
-                self._mend(session, new)
-        elif len(lanes) > share:
-            self.leases.release(session, lanes[share:])
+            self._claim(session, share - len(lanes))
+        elif len(lanes) > allowed:
+            self.leases.release(session, lanes[allowed:])
+        elif keeper.untaken and len(lanes) < most:
+            # One of the others at least does not want them.
+            left = -(-keeper.untaken // max(relays - 1, 1))
+            keeper.untaken = 0
+            new = self._claim(session, min(left, most - len(lanes)))
+            self._spare = len(lanes) + new - share
+
+    def _claim(self, session: psycopg.Connection[Any], number: int) -> int:
+        new = self.leases.claim(session, number)
+        if new:
+            self._mend(session, new)
+        return len(new)
 
     def _mend(self, session: psycopg.Connection[Any], lanes: Sequence[int]) -> None:
         """Finish what a dead owner of these lanes may have left half done."""
@@ -364,32 +381,3 @@ class Relay:
             return
         until_due = max(self._due_at - self._clock(), 0.0)
         bell.wait(min(self._pace.nothing(), max(until_due, SHORTEST_POLL)), until=self._stop.is_set)
-
-
-def send(publisher: Publisher, events: Sequence[Event]) -> Sequence[Outcome]:
-    """What the publisher says became of each event. One that raises, which it must not, is tried
-    again with each event by itself, so that one event cannot hold up the others."""
-    try:
-        return _told(publisher.send_batch(events), len(events))
-    except Exception as error:
-        logger.exception("publisher failed publisher=%s", type(publisher).__name__)
-        if len(events) == 1:
-            return [rejected(type(error).__name__, str(error))]
-    found: list[Outcome] = []
-    stumbled: set[Any] = set()
-    for event in events:
-        outcome = HELD if event.key in stumbled else send(publisher, [event])[0]
-        if outcome.kind is not Kind.DELIVERED:
-            stumbled.add(event.key)
-        found.append(outcome)
-    return found
-
-
-def _told(outcomes: Sequence[Outcome], number: int) -> Sequence[Outcome]:
-    """What a publisher has returned, if it is what it should be. Raises RuntimeError."""
-    if len(outcomes) != number:
-        raise RuntimeError(f"send_batch returned {len(outcomes)} outcomes for {number} events")
-    for one in outcomes:
-        if not is_outcome(one):
-            raise RuntimeError(f"send_batch returned {one!r:.80}, which is no Outcome")
-    return outcomes

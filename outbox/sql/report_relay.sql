@@ -1,4 +1,5 @@
--- A sign of life, and how many relays of this destination have given one lately. Locks: its own row
+-- A sign of life; and how many relays of this destination have given one lately, and how many of its
+-- lanes are free. Locks: its own row
 -- first, and then those of relays that are long gone, unless somebody has them: where the database
 -- was away all are, and come back together.
 WITH mine AS (
@@ -21,6 +22,9 @@ WITH mine AS (
                   AND EXISTS (SELECT FROM mine)
                   FOR UPDATE SKIP LOCKED))
 )
-SELECT 1 + count(*) FROM outbox_relays
- WHERE destination = %(destination)s AND owner <> %(owner)s
-   AND seen_at > clock_timestamp() - %(seconds)s * interval '1 second'
+SELECT 1 + (SELECT count(*) FROM outbox_relays
+             WHERE destination = %(destination)s AND owner <> %(owner)s
+               AND seen_at > clock_timestamp() - %(seconds)s * interval '1 second'),
+       (SELECT count(*) FROM outbox_lanes
+         WHERE destination = %(destination)s
+           AND (leased_until IS NULL OR leased_until < clock_timestamp()))

@@ -105,7 +105,7 @@ class TestReports:
         prepare()
         with transaction.atomic():
             outbox.execute("SELECT FROM outbox_relays WHERE owner = 'other' FOR UPDATE")
-            assert report("one") == [(1,)]
+            assert report("one") == [(1, 0)]
         assert outbox.rows("SELECT owner FROM outbox_relays ORDER BY owner") == [
             ("one",),
             ("other",),

@@ -77,7 +77,7 @@ class Command(DatabaseCommand):
             metavar="N",
             help=(
                 f"Lease at most so many of a destination's {LANES} lanes. Without it: a fair share "
-                "of them, by how many relays there are."
+                "of them, by how many relays there are, and what limited ones leave."
             ),
         )
 

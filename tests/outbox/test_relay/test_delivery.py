@@ -10,7 +10,7 @@ from hodei.sessions import connect
 from outbox.batches import Fetch
 from outbox.envelope import attributes
 from outbox.outcomes import Kind, Outcome
-from outbox.relay import send
+from outbox.sending import send
 from tests.outbox.conftest import Outbox
 from tests.outbox.recorder import Recorder
 from tests.outbox.test_relay.kit import JOB, OTHER, make

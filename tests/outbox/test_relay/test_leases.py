@@ -132,6 +132,24 @@ class TestLeases:
 
         assert recorder.numbers == [1, 2]
 
+    def test_what_a_limited_one_leaves_is_not_left_to_nobody(self, outbox: Outbox) -> None:
+        limited, first, second = Recorder(), Recorder(), Recorder()
+        few = outbox.relay(limited, once=False, most_lanes=4, lease_seconds=1.0)
+        one = outbox.relay(first, once=False, lease_seconds=1.0)
+        two = outbox.relay(second, once=False, lease_seconds=1.0)
+        with running(few), running(one):
+            # Before it has heard of the other it may have them all: so more come when it has.
+            assert eventually(lambda: (len(few.leases), len(one.leases)) == (4, 32))
+            for number in range(64):
+                outbox.publish(uuid.UUID(int=number), number)
+            assert eventually(lambda: set(outbox.statuses().values()) == {"PUBLISHED"})
+            assert (len(few.leases), len(one.leases)) == (4, 60)
+            with running(two):
+                assert eventually(
+                    lambda: len(two.leases) >= 22 and len(one.leases) + len(two.leases) == 60
+                )
+                assert len(one.leases) >= 22
+
     def test_lanes_are_limited_where_asked(self, outbox: Outbox) -> None:
         relay = outbox.relay(once=False, most_lanes=5)
         with running(relay):
