@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,6 +12,11 @@ from hodei.redaction import redact_text
 LONGEST_MESSAGE = 8192
 #: Seconds. Who asks to be left alone for longer gets this.
 LONGEST_RETRY_AFTER = 86_400.0
+
+
+#: What the code of others may raise about an event, ``sys.exit()`` among it: none of it is about
+#: the relay. An interrupt is nobody's answer.
+RAISED = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 class Kind(StrEnum):
@@ -67,6 +73,14 @@ def permanent(code: str, message: str) -> Outcome:
 
 def down(code: str, message: str, *, retry_after: float | None = None) -> Outcome:
     return Outcome(Kind.DOWN, code, _fit_to_store(message), retry_after)
+
+
+def words_of(error: BaseException) -> str:
+    """What an exception says, or that it cannot."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  (its class is what is left to say)
+        return f"{type(error).__name__} (it cannot be shown)"
 
 
 def _fit_to_store(message: str) -> str:

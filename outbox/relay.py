@@ -30,7 +30,7 @@ from outbox.held import let_go
 from outbox.keeper import Keeper
 from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
-from outbox.outcomes import Outcome
+from outbox.outcomes import Outcome, words_of
 from outbox.sending import send
 from outbox.settlement import Decision
 from outbox.wakeup import CHANNEL, GATE
@@ -111,23 +111,31 @@ class Relay:
     def run(self) -> None:
         """Work until ``stop`` is set, or with ``once`` until nothing is left to send.
 
-        A database that goes away is waited for, except with ``once``: then its error passes.
+        A database that goes away is waited for, and after any other error it begins anew, except
+        with ``once``: then the error passes.
         """
         from psycopg import Error  # noqa: PLC0415
 
-        self._publisher.open()
+        is_open = False
         try:
             while not self._stop.is_set():
                 try:
+                    if not is_open:
+                        self._publisher.open()
+                        is_open = True
                     with closing(connect(self._using, "hodei outbox relay")) as session:
-                        self._work(session)
-                except Error as error:
+                        return self._work(session)
+                except Exception as error:
                     self.leases.forget()
                     if self._once:
                         raise
-                    self._wait_for_the_database(error)
-                else:
-                    return
+                    if isinstance(error, Error):
+                        self._wait("relay lost its database", error)
+                    else:
+                        logger.exception("relay failed destination=%s", self.destination.name)
+                        self._publisher.close()
+                        is_open = False
+                        self._wait("relay begins anew", error)
         finally:
             self._publisher.close()
 
@@ -146,14 +154,15 @@ class Relay:
             self._publisher.close()
         self.leases.release(session)
 
-    def _wait_for_the_database(self, error: Exception) -> None:
+    def _wait(self, what: str, error: Exception) -> None:
         self._failures += 1
         pause = RECONNECTS.pause(self._failures, self._rng)
         logger.warning(
-            "relay lost its database destination=%s again_in=%.1f error=%s",
+            "%s destination=%s again_in=%.1f error=%s",
+            what,
             self.destination.name,
             pause,
-            " ".join(str(error).split()),
+            " ".join(words_of(error).split()),
         )
         self._stop.wait(pause)
 
@@ -164,6 +173,7 @@ class Relay:
         self.leases.prepare(session)
         keeper = Keeper(self._using, self.leases, self.breaker, listens=bell.listens)
         keeper.start()
+        gives_back = True
         try:
             while not self._stop.is_set():
                 self._share(session, keeper)
@@ -175,10 +185,18 @@ class Relay:
                     return
                 else:
                     self._rest(session, bell)
+        except Error:
+            raise
+        except BaseException:
+            # What was being sent may have done it: whoever has the lanes next is to be warned, as
+            # after a crash.
+            gives_back = False
+            raise
         finally:
             keeper.stop()
             with suppress(Error):
-                self.leases.release(session)
+                if gives_back:
+                    self.leases.release(session)
                 keeper.leave(session)
 
     def _share(self, session: psycopg.Connection[Any], keeper: Keeper) -> None:

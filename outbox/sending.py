@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from outbox.outcomes import HELD, Kind, Outcome, is_outcome, rejected
+from outbox.outcomes import HELD, RAISED, Kind, Outcome, is_outcome, rejected, words_of
 
 if TYPE_CHECKING:
     from outbox.events import Event
@@ -20,10 +20,10 @@ def send(publisher: Publisher, events: Sequence[Event]) -> Sequence[Outcome]:
     again with each event by itself, so that one event cannot hold up the others."""
     try:
         return _told(publisher.send_batch(events), len(events))
-    except Exception as error:
+    except RAISED as error:
         logger.exception("publisher failed publisher=%s", type(publisher).__name__)
         if len(events) == 1:
-            return [rejected(type(error).__name__, str(error))]
+            return [rejected(type(error).__name__, words_of(error))]
     found: list[Outcome] = []
     stumbled: set[Any] = set()
     for event in events:

@@ -4,8 +4,8 @@ A publisher of your own is a class with these methods; the options of its destin
 ``__init__`` gets, as keyword arguments in lower case.
 
 The relay uses one publisher from one thread: ``open`` once, ``send_batch`` again and again, and
-``close``. After an outcome of DOWN it may call ``send_batch`` again at any time, and the publisher
-connects anew by itself.
+``close``; and all of it again after a failure of its own. After an outcome of DOWN it may call
+``send_batch`` again at any time, and the publisher connects anew by itself.
 """
 
 from __future__ import annotations

@@ -14,7 +14,17 @@ from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
 from outbox.events import Event
-from outbox.outcomes import DELIVERED, HELD, Kind, Outcome, down, permanent, rejected
+from outbox.outcomes import (
+    DELIVERED,
+    HELD,
+    RAISED,
+    Kind,
+    Outcome,
+    down,
+    permanent,
+    rejected,
+    words_of,
+)
 from outbox.publishers import options
 
 
@@ -36,7 +46,8 @@ class Unavailable(Exception):  # noqa: N818
 class CallablePublisher:
     """Options: FUNCTION, a function of one event or the dotted path of one.
 
-    Any exception but the two above means: refused, and to be tried again later.
+    Any exception but the two above means: refused, and to be tried again later. So does
+    ``sys.exit()``: an event cannot end its relay.
     """
 
     def __init__(
@@ -73,11 +84,11 @@ class CallablePublisher:
         try:
             self._function(event)
         except Undeliverable as error:
-            return permanent("undeliverable", str(error))
+            return permanent("undeliverable", words_of(error))
         except Unavailable as error:
-            return down("unavailable", str(error), retry_after=error.retry_after)
-        except Exception as error:  # noqa: BLE001  (it is the function's, and it decides)
-            return rejected(type(error).__qualname__, str(error))
+            return down("unavailable", words_of(error), retry_after=error.retry_after)
+        except RAISED as error:  # it is the function's, and it decides
+            return rejected(type(error).__qualname__, words_of(error))
         return DELIVERED
 
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from outbox.events import Event
-from outbox.outcomes import HELD, Kind, Outcome, down, rejected
+from outbox.outcomes import HELD, Kind, Outcome, down, rejected, words_of
 from outbox.publishers import chains
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class ConcurrentPublisher(ABC):
 
     @abstractmethod
     async def connect(self) -> Connection:
-        """Make a new connection. Raises Unreachable."""
+        """Make a new connection. Raises Unreachable; anything else it raises means the same."""
 
     def open(self) -> None:
         if self._loop is None:
@@ -106,6 +106,12 @@ class ConcurrentPublisher(ABC):
             except TimeoutError as error:
                 message = f"There was no connection within {self._timeout:g} s."
                 raise Unreachable(down("timeout", message)) from error
+            except Unreachable:
+                raise
+            except (Exception, SystemExit) as error:
+                # Whatever it is, no event is to blame: none has been sent.
+                logger.exception("there is no connection publisher=%s", type(self).__name__)
+                raise Unreachable(down(type(error).__name__, words_of(error))) from error
         return self._connection
 
     async def _drop(self) -> None:
@@ -182,10 +188,10 @@ class Batch:
 async def _send(connection: Connection, event: Event) -> Outcome:
     try:
         return await connection.send(event)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # One event whose sending fails in an unknown way must not hold up all others for ever.
         logger.exception("event_id=%s could not be sent", event.id)
-        return rejected(type(error).__name__, str(error))
+        return rejected(type(error).__name__, words_of(error))
 
 
 class PrivateLoop:

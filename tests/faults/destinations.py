@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,18 @@ class Journal(CallablePublisher):
         # Delivered, and nobody is left to say so.
         if self._faults.is_deadly():
             die()
+
+
+class Stuck(CallablePublisher):
+    """Never comes back from its first event; what it has begun it says in a file."""
+
+    def __init__(self, *, source: str, namespace: str, path: str, **_options: Any) -> None:
+        super().__init__(source=source, namespace=namespace, function=self._take)
+        self._file = File(path)
+
+    def _take(self, event: Event) -> None:
+        self._file.write(event)
+        threading.Event().wait()
 
 
 class FaultyNats(NatsPublisher):

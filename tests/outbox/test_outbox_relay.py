@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command, load_command_class
@@ -127,3 +128,26 @@ class TestMetrics:
 
         with socket.socket() as client:
             assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+
+
+class TestSignals:
+    def test_a_second_one_does_not_wait(self, scene: Scene) -> None:
+        """The first lets what is being sent come to its end, and here it never does."""
+        scene.write(1, hot=1, cold=1)
+        relay = scene.relay(publisher="Stuck")
+        assert eventually(lambda: scene.path.exists() and scene.path.stat().st_size > 0)
+
+        relay.send_signal(signal.SIGTERM)
+        # It is handled when the main thread looks up; two at once would be one.
+        assert eventually(lambda: _pending(relay.pid, signal.SIGTERM) == 0)
+        relay.send_signal(signal.SIGTERM)
+
+        assert end_of(relay)[0] == 128 + signal.SIGTERM
+
+
+def _pending(process: int, number: int) -> int:
+    """Whether a signal waits for a process, as Linux tells it."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"^ShdPnd:\s*([0-9a-f]+)", status, re.MULTILINE)
+    assert found
+    return int(found[1], 16) >> (number - 1) & 1

@@ -8,14 +8,14 @@ that has their lanes; 2 misuse or wrong settings; 3 with ``--once``: the databas
 from __future__ import annotations
 
 import logging
+import os
 import signal
-import sys
 import threading
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
@@ -98,14 +98,14 @@ class Command(DatabaseCommand):
             errors = self.deliver(relays, stop)
         return self.end(relays, errors, options)
 
-    def deliver(self, relays: Sequence[Relay], stop: threading.Event) -> list[Exception]:
+    def deliver(self, relays: Sequence[Relay], stop: threading.Event) -> list[BaseException]:
         """Run each in a thread of its own until all have ended; returns what ended them."""
         restore = _stop_by_signals(stop)
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
         try:
             threads = [
                 threading.Thread(
-                    target=_run, args=(relay, errors), name=f"relay {relay.destination.name}"
+                    target=_run, args=(relay, errors, stop), name=f"relay {relay.destination.name}"
                 )
                 for relay in relays
             ]
@@ -186,7 +186,7 @@ class Command(DatabaseCommand):
             raise CommandError(str(error), returncode=MISUSE) from error
 
     def end(
-        self, relays: Sequence[Relay], errors: Sequence[Exception], options: dict[str, Any]
+        self, relays: Sequence[Relay], errors: Sequence[BaseException], options: dict[str, Any]
     ) -> int:
         for relay in relays:
             counts = relay.counts
@@ -209,18 +209,21 @@ class Command(DatabaseCommand):
         return FINE
 
 
-def _is_of_the_database(error: Exception) -> bool:
+def _is_of_the_database(error: BaseException) -> TypeGuard[Exception]:
     return type(error).__module__.startswith("psycopg")
 
 
-def _run(relay: Relay, errors: list[Exception]) -> None:
+def _run(relay: Relay, errors: list[BaseException], stop: threading.Event) -> None:
     try:
         relay.run()
-    except Exception as error:
+    except BaseException as error:
         # The thread ends here; the command tells of it.
         if not _is_of_the_database(error):
             logger.exception("relay ended destination=%s", relay.destination.name)
         errors.append(error)
+        if not isinstance(error, Exception):
+            # Nothing that a relay begins anew after: the process ends, and is started again.
+            stop.set()
     finally:
         connections.close_all()
 
@@ -242,7 +245,8 @@ def _stop_by_signals(stop: threading.Event) -> Any:
 
     def end(number: int, _frame: object) -> None:
         if stop.is_set():
-            sys.exit(128 + number)
+            # A thread that sends cannot be ended; the process can.
+            os._exit(128 + number)
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}

@@ -192,6 +192,23 @@ class TestLost:
         finally:
             publisher.close()
 
+    @pytest.mark.parametrize("error", [ValueError("no seed"), SystemExit("no seed")])
+    def test_what_else_connecting_raises_is_no_fault_of_an_event(
+        self, make: Make, error: BaseException
+    ) -> None:
+        class Broken(ScriptedPublisher):
+            async def connect(self) -> Wire:
+                raise error
+
+        publisher = Broken(deliver)
+        try:
+            first, *others = publisher.send_batch(make_events(keys=2, each=2))
+        finally:
+            publisher.close()
+
+        assert first == down(type(error).__name__, "no seed")
+        assert others == [HELD, HELD, HELD]
+
 
 class TestConfirmationThatNeverComes:
     def test_among_others_that_come(self, make: Make) -> None:
@@ -215,19 +232,20 @@ class TestConfirmationThatNeverComes:
 
 
 class TestSurprise:
+    @pytest.mark.parametrize("kind", [LookupError, SystemExit])
     def test_it_costs_its_own_event_an_attempt(
-        self, make: Make, caplog: pytest.LogCaptureFixture
+        self, make: Make, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
     ) -> None:
         strange = make_event()
 
         async def script(event: Event, _wire: Wire) -> Outcome:
             if event is strange:
-                raise LookupError("what is this")
+                raise kind("what is this")
             return DELIVERED
 
         outcomes = make(script).send_batch([strange, make_event()])
 
-        assert outcomes == [rejected("LookupError", "what is this"), DELIVERED]
+        assert outcomes == [rejected(kind.__name__, "what is this"), DELIVERED]
         assert f"event_id={strange.id} could not be sent" in caplog.text
 
 

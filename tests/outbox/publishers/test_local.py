@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import sys
@@ -37,6 +38,11 @@ class TestConsole:
         assert json.loads(written.getvalue())["data"] == "ü🚚"
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise MuteError
+
+
 class TestCallable:
     def publisher(self, function: Any) -> CallablePublisher:
         return CallablePublisher(**SOURCE, function=function)
@@ -48,10 +54,14 @@ class TestCallable:
             (Unavailable("closed"), Kind.DOWN, "unavailable", "closed"),
             (KeyError("x"), Kind.REJECTED, "KeyError", "'x'"),
             (TimeoutError(), Kind.REJECTED, "TimeoutError", ""),
+            (SystemExit(3), Kind.REJECTED, "SystemExit", "3"),
+            (GeneratorExit(), Kind.REJECTED, "GeneratorExit", ""),
+            (asyncio.CancelledError(), Kind.REJECTED, "CancelledError", ""),
+            (MuteError(), Kind.REJECTED, "MuteError", "MuteError (it cannot be shown)"),
         ],
     )
     def test_what_an_exception_means(
-        self, error: Exception, kind: Kind, code: str, message: str
+        self, error: BaseException, kind: Kind, code: str, message: str
     ) -> None:
         def function(_event: object) -> None:
             raise error

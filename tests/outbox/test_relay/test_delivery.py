@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from hodei.backoff import Backoff
 from hodei.sessions import connect
 from outbox.batches import Fetch
 from outbox.envelope import attributes
+from outbox.events import Event
 from outbox.outcomes import Kind, Outcome
 from outbox.sending import send
 from tests.outbox.conftest import Outbox
 from tests.outbox.recorder import Recorder
-from tests.outbox.test_relay.kit import JOB, OTHER, make
+from tests.outbox.test_relay.kit import JOB, OTHER, make, running
+from tests.processes import eventually
 
 
 class TestDelivery:
@@ -176,11 +180,12 @@ class TestDelivery:
 
 
 class TestBadPublishers:
-    def test_one_that_raises_is_tried_with_each_event(self) -> None:
+    @pytest.mark.parametrize("kind", [ValueError, SystemExit, asyncio.CancelledError])
+    def test_one_that_raises_is_tried_with_each_event(self, kind: type[BaseException]) -> None:
         class Breaks(Recorder):
             def send_batch(self, events: Any) -> Any:
                 if any(event.payload["n"] == 2 for event in events):
-                    raise ValueError("two is odd")
+                    raise kind("two is odd")
                 return super().send_batch(events)
 
         outcomes = send(Breaks(), [make(1, 1), make(1, 2), make(1, 3), make(2, 4)])
@@ -191,7 +196,45 @@ class TestBadPublishers:
             "held",
             "delivered",
         ]
-        assert outcomes[1].code == "ValueError"
+        assert outcomes[1][1:3] == (kind.__name__, "two is odd")
+
+    def test_one_that_cannot_be_opened_is_opened_later(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The relay of another destination, in the same process, would hide that it is gone."""
+        monkeypatch.setattr("outbox.relay.RECONNECTS", Backoff(base=0.01, cap=0.02))
+
+        class Late(Recorder):
+            def open(self) -> None:
+                super().open()
+                if self.opened < 3:
+                    raise LookupError("not yet")
+
+        outbox.publish(JOB, 1)
+        late = Late()
+
+        with running(outbox.relay(late, once=False)):
+            assert eventually(lambda: late.numbers == [1])
+
+        assert (late.opened, late.closed) == (3, 3)
+
+    def test_what_ends_a_relay_while_it_sends_leaves_its_lanes_as_a_crash_does(
+        self, outbox: Outbox
+    ) -> None:
+        """So that an event that does it to each of them is found out."""
+
+        class Ended(BaseException):
+            pass
+
+        def end(_event: Event) -> Outcome:
+            raise Ended
+
+        outbox.publish(JOB, 1)
+        with pytest.raises(Ended):
+            outbox.drain(end)
+
+        assert outbox.value("SELECT count(*) FROM outbox_lanes WHERE owner IS NOT NULL") == 64
+        assert outbox.value("SELECT count(*) FROM outbox_relays") == 0
 
     def test_one_that_miscounts_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
         class Forgets(Recorder):
