@@ -219,9 +219,14 @@ def _url(value: Any) -> str:
         good = parts.scheme == "unix" or (
             parts.scheme in {"redis", "rediss"} and bool(parts.hostname)
         )
-        redis.ConnectionPool.from_url(value).disconnect()
+        # Makes one, and does not connect: only then each parameter is looked at.
+        redis.ConnectionPool.from_url(value).make_connection()
     except ValueError:
         good = False
+    except (TypeError, exceptions.RedisError) as error:
+        raise options.OptionInvalid(
+            f"the option URL has a parameter that redis-py does not take: {str(error).rstrip('.')}."
+        ) from error
     if not good:
         raise options.OptionInvalid("the option URL is not like redis://user:password@host:6379/0.")
     return str(value)

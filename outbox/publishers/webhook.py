@@ -214,7 +214,10 @@ def _url(value: Any, *, plain_allowed: bool) -> SplitResult:
     try:
         parts = urlsplit(options.text("url", value))
         _ = parts.port
-    except ValueError as error:
+        if not parts.netloc.isascii():
+            # As the resolver, TLS and the header Host want it.
+            parts = parts._replace(netloc=httpx.URL(value).netloc.decode())
+    except (ValueError, httpx.InvalidURL) as error:
         raise options.OptionInvalid(f"the option URL is no URL: {error}.") from error
     if parts.scheme not in {"https", "http"} or not parts.hostname:
         raise options.OptionInvalid("the option URL is not like https://host/path.")

@@ -61,6 +61,7 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("webhook", "SECRETS", [PASSWORD, 7], "holds what is no text"),
     ("webhook", "ALLOW_PRIVATE", "10.0.0.0/8", "is 'str'; it is a list of networks"),
     ("webhook", "ALLOW_PRIVATE", ["10.0.0.1/8"], "10.0.0.1/8 has host bits set"),
+    ("webhook", "URL", "https://\u2488.example/", "URL is no URL: Invalid IDNA hostname"),
     ("webhook", "CA_FILE", "/no/such/file", "is '/no/such/file'; it is the path of a file"),
     ("webhook", "CA_FILE", __file__, "it is a file of certificates (PEM)"),
     ("nats", "URL", f"http://me:{PASSWORD}@h", "URL is not a URL like nats://host:4222"),
@@ -77,6 +78,8 @@ WRONG: list[tuple[str, str, Any, str]] = [
     ("rabbitmq", "EXCHANGE", "x" * 256, "it is a name of at most 255 bytes"),
     ("rabbitmq", "ROUTING_KEY", "{nothing}", "{nothing} is none of its fields"),
     ("redis", "URL", f"http://me:{PASSWORD}@h", "is not like redis://"),
+    ("redis", "URL", f"redis://me:{PASSWORD}@h/0?fo=1", "redis-py does not take: "),
+    ("redis", "URL", f"redis://me:{PASSWORD}@h/0?protocol=9", "redis-py does not take: "),
     ("redis", "STREAM", "a b", "has a character that is not allowed"),
     ("redis", "MAXLEN", 0, "is 0; it is a whole number from 1 to"),
     *(

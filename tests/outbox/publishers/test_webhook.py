@@ -31,6 +31,8 @@ OLD_SECRET = "whsec_" + base64.b64encode(b"the secret of the year before").decod
 OTHER_SECRET = "whsec_" + base64.b64encode(b"the secret of somebody else").decode()
 NOW = datetime(2026, 11, 5, 12, 0, tzinfo=UTC)
 NAME = "hooks.example.test"
+#: How "bücher.example.test" is written where only ASCII is known.
+FOREIGN = "xn--bcher-kva.example.test"
 
 Make = Callable[..., WebhookPublisher]
 Resolve = Callable[..., None]
@@ -64,7 +66,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Resolve:
         left = list(lists)
 
         def getaddrinfo(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
-            if host != NAME:
+            if host not in {NAME, FOREIGN}:
                 return genuine(host, port, *rest, **more)
             found = left.pop(0) if len(left) > 1 else left[0]
             if not found:
@@ -388,6 +390,15 @@ class TestAddress:
             (outcome,) = publisher.send_batch([make_event()])
             assert outcome.code == "forbidden_address"
             assert victim.requests == []
+
+    def test_a_name_with_other_letters(self, make: Make, resolve: Resolve) -> None:
+        with Endpoint("127.0.0.2") as there:
+            resolve(["127.0.0.2"])
+
+            outcomes = make(url_of(there, "bücher.example.test")).send_batch([make_event()])
+
+            assert outcomes == [DELIVERED]
+            assert there.requests[0].headers["host"] == f"{FOREIGN}:{there.port}"
 
     def test_the_next_address_where_the_first_refuses(self, make: Make, resolve: Resolve) -> None:
         with Endpoint("127.0.0.2") as there:
