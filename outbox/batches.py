@@ -98,15 +98,16 @@ class Fetch:
                 _add(batch, row, self._destination)
                 rows_read += 1
                 size += len(row.data) + len(row.metadata or "")
-                if rows_read >= MOST_EVENTS or size >= MOST_BYTES:
+                if rows_read >= MOST_EVENTS or size >= MOST_BYTES or (only_one and batch.events):
                     last = row.lane
                 # To stop before the end costs the server a cancellation: only where it must be.
                 if size >= MOST_BYTES or (only_one and batch.events):
                     break
         # Whatever a lane has was read in its order; a publisher gets all of them in one.
         batch.events.sort(key=_SEQ)
+        # One event alone is another lane's each time: that one is never answered may be its fault.
+        self._last = last
         if not only_one:
-            self._last = last
             self._learn(batch)
         return batch
 

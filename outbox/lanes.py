@@ -71,7 +71,7 @@ class Leases:
         return time.monotonic() < self._valid_until - self.seconds / RENEWALS
 
     def arguments(self, lanes: Collection[int] | None = None) -> dict[str, Any]:
-        """The leases as the statements want them: destination, lanes and fences."""
+        """The leases as the statements want them: destination, owner, lanes and fences."""
         with self._mutex:
             held = [
                 lease
@@ -80,6 +80,7 @@ class Leases:
             ]
         return {
             "destination": self.destination,
+            "owner": self.owner,
             "lanes": [lease.lane for lease in held],
             "fences": [lease.fence for lease in held],
         }
@@ -117,8 +118,14 @@ class Leases:
         ).fetchall()
         kept = {row[0] for row in rows}
         self._valid_until = before + self.seconds
-        lost = [lane for lane in asked["lanes"] if lane not in kept]
-        self.forget(lost)
+        lost = []
+        with self._mutex:
+            for lane, fence in zip(asked["lanes"], asked["fences"], strict=True):
+                held = self._held.get(lane)
+                # One that was given back meanwhile is not lost, and one leased anew is kept.
+                if lane not in kept and held is not None and held.fence == fence:
+                    del self._held[lane]
+                    lost.append(lane)
         return lost
 
     def release(self, session: psycopg.Connection[Any], lanes: Sequence[int] | None = None) -> None:

@@ -112,12 +112,12 @@ def write(
     with meanwhile is left alone.
     """
     lost = acknowledge(session, leases, decision.delivered)
-    if heads:
-        delivered = {event.id for event in decision.delivered}
-        settled = [head for head in heads if head in delivered]
-        if settled:
-            with session.transaction():
-                let_go(session, destination.name, settled)
+    first = set(heads)
+    settled = [event for event in decision.delivered if event.id in first]
+    if settled:
+        with session.transaction():
+            ours = _hold(session, leases, settled)
+            let_go(session, destination.name, [one.id for one in settled if _lane(one) in ours])
     if decision.failures or (marked and decision.unsent):
         with session.transaction():
             lost |= _write_failures(session, leases, decision, destination, marked=marked)
@@ -130,7 +130,7 @@ def acknowledge(
     """Write down that these were delivered; returns the lanes that are lost."""
     if not events:
         return set()
-    lanes = {lane_of(event.aggregate_id) for event in events}
+    lanes = {_lane(event) for event in events}
     rows = session.execute(
         statement("outbox", "acknowledge"),
         {**leases.arguments(lanes), "ids": [event.id for event in events]},
@@ -160,14 +160,12 @@ def _write_failures(
         *decision.behind,
         *decision.unsent,
     ]
-    lanes = {lane_of(event.aggregate_id) for event in touched}
-    rows = session.execute(statement("outbox", "hold_lanes"), leases.arguments(lanes)).fetchall()
-    ours = {row[0] for row in rows}
+    ours = _hold(session, leases, touched)
 
     def mine(events: Sequence[Event]) -> list[Event]:
-        return [event for event in events if lane_of(event.aggregate_id) in ours]
+        return [event for event in events if _lane(event) in ours]
 
-    failures = [one for one in decision.failures if lane_of(one.event.aggregate_id) in ours]
+    failures = [one for one in decision.failures if _lane(one.event) in ours]
     retried = [one for one in failures if one.again_in is not None]
     if retried:
         session.execute(
@@ -186,7 +184,17 @@ def _write_failures(
     if marked and decision.unsent:
         ids = [event.id for event in mine(decision.unsent)]
         session.execute(statement("outbox", "unmark"), {"ids": ids})
-    return lanes - ours
+    return {_lane(event) for event in touched} - ours
+
+
+def _hold(session: psycopg.Connection[Any], leases: Leases, events: Sequence[Event]) -> set[int]:
+    """The lanes of these events that are still ours, and stay so until the transaction ends."""
+    held = leases.arguments({_lane(event) for event in events})
+    return {row[0] for row in session.execute(statement("outbox", "hold_lanes"), held).fetchall()}
+
+
+def _lane(event: Event) -> int:
+    return lane_of(event.aggregate_id)
 
 
 def _bury(

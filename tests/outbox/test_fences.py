@@ -12,6 +12,7 @@ import pytest
 
 from hodei.sessions import connect
 from hodei.sql import statement
+from outbox import settlement
 from outbox.events import Event
 from outbox.lanes import Leases
 from outbox.outcomes import DELIVERED, Outcome, down, permanent, rejected
@@ -121,6 +122,71 @@ def test_leases_that_are_lost_can_neither_be_kept_nor_given_back(
     session.execute(statement("outbox", "release_lanes"), before)
 
     assert owners(outbox) == [("another", True)]
+
+
+def test_a_lease_that_was_given_back_is_not_prolonged(
+    outbox: Outbox, session: psycopg.Connection[Any]
+) -> None:
+    """The thread that renews them had looked which there are just before."""
+    leases = Leases("default", "me")
+    leases.prepare(session)
+    leases.claim(session, 64)
+
+    class Between:
+        def execute(self, sql: str, parameters: Any) -> Any:
+            leases.release(session, [1, 2])
+            return session.execute(sql, parameters)
+
+    assert leases.renew(Between()) == []  # type: ignore[arg-type]
+
+    assert len(leases) == 62
+    assert sorted(Leases("default", "another").claim(session, 64)) == [1, 2]
+
+
+def test_a_lease_that_was_taken_anew_is_not_forgotten(
+    outbox: Outbox, session: psycopg.Connection[Any]
+) -> None:
+    leases = Leases("default", "me")
+    leases.prepare(session)
+    leases.claim(session, 64)
+
+    class Between:
+        def execute(self, sql: str, parameters: Any) -> Any:
+            leases.release(session, [1])
+            assert leases.claim(session, 64) == [1]
+            return session.execute(sql, parameters)
+
+    assert leases.renew(Between()) == []  # type: ignore[arg-type]
+
+    assert len(leases) == 64
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_zombie_lets_nobody_go_who_waits(
+    outbox: Outbox,
+    session: psycopg.Connection[Any],
+    when: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It loses the lane before, or after, it has written down that the first has arrived."""
+    outbox.publish(JOB, 1, 2)
+    outbox.drain(lambda _event: rejected("busy", "later"))
+    outbox.execute("UPDATE outbox_keys SET retry_at = now()")
+    written = settlement.acknowledge
+
+    def acknowledge(*arguments: Any) -> set[int]:
+        if when == "before":
+            take_over(session)
+        lost = written(*arguments)
+        if when == "after":
+            take_over(session)
+        return lost
+
+    monkeypatch.setattr(settlement, "acknowledge", acknowledge)
+    outbox.drain()
+
+    assert outbox.value("SELECT count(*) FROM outbox_keys") == 1
+    assert outbox.rows("SELECT held FROM outbox_events ORDER BY seq") == [(False,), (True,)]
 
 
 def test_leases_that_are_lost_mark_no_event(

@@ -49,6 +49,7 @@ def test_lanes_are_locked_in_their_order(
     given = leases.arguments()
     asked = {
         "destination": "default",
+        "owner": "me",
         "lanes": given["lanes"][::-1],
         "fences": given["fences"][::-1],
         "ids": [uuid.uuid4()],

@@ -11,6 +11,7 @@ import pytest
 from hodei.sessions import connect
 from outbox import settlement
 from outbox.conf import SKIP, Destination
+from outbox.events import Event
 from outbox.outcomes import DELIVERED, Outcome, down, permanent, rejected
 from outbox.states import BreakerState
 from tests.outbox.conftest import Outbox
@@ -47,6 +48,19 @@ class TestRejected:
         third = outbox.drain()
 
         assert (first.numbers, second.numbers, third.numbers) == ([11, 12], [], [1, 2, 3])
+
+    def test_behind_one_that_somebody_has_taken_away_nobody_waits(self, outbox: Outbox) -> None:
+        """There is no aggregate that waits, and so nothing that would let them go."""
+        outbox.publish(JOB, 1, 2)
+
+        def judge(event: Event) -> Outcome:
+            outbox.execute(
+                "UPDATE outbox_events SET status = 'PUBLISHED', published_at = now() "
+                "WHERE payload ->> 'n' = '1'"
+            )
+            return failing(rejected("x", "y"), 1)(event)
+
+        assert outbox.drain(judge).numbers == [2]
 
     def test_a_second_rejection_keeps_them_waiting(self, outbox: Outbox) -> None:
         outbox.publish(JOB, 1, 2)
@@ -276,6 +290,24 @@ class TestDown:
         assert recorder.numbers == list(range(10))
         assert relay.breaker.state is BreakerState.CLOSED
         assert outbox.value("SELECT count(*) FROM outbox_dlq") == 0
+
+    def test_one_event_that_is_never_answered_does_not_stand_for_all(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Alone it looks like an outage, and it would be alone for ever."""
+        monkeypatch.setattr("outbox.breaker.PAUSES", settlement.Backoff(base=0.01, cap=0.02))
+        outbox.publish(JOB, 1)
+        outbox.publish(OTHER, 2)
+        recorder = Recorder(
+            lambda event: (
+                DELIVERED
+                if event.payload["n"] == 2 and len(recorder.batches) > 1
+                else down("timeout", "no answer")
+            )
+        )
+
+        with running(outbox.relay(recorder, once=False)):
+            assert eventually(lambda: recorder.numbers == [2])
 
     def test_a_rejection_shows_that_the_transport_works(self, outbox: Outbox) -> None:
         outbox.publish(JOB, 1)
