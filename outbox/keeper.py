@@ -61,9 +61,13 @@ class Keeper:
             try:
                 session = session or connect(self._using, "hodei outbox leases")
                 self._keep(session)
-            except Error as error:
-                # Without a renewal the relay stops sending by itself.
-                logger.warning("leases could not be renewed error=%s", error)
+            except Exception as error:
+                # Without a renewal the relay stops sending by itself; without this thread it would
+                # never begin again.
+                if isinstance(error, Error):
+                    logger.warning("leases could not be renewed error=%s", error)
+                else:
+                    logger.exception("leases could not be renewed")
                 if session is not None:
                     session.close()
                 session = None

@@ -68,6 +68,8 @@ class DestinationState:
     #: Aggregates whose next event waits for its retry time, or is dead.
     in_backoff: int
     parked: int
+    #: Whether HODEI_OUTBOX has it; one that was renamed or taken out may still have events.
+    is_known: bool = True
 
     @property
     def lag_seconds(self) -> float | None:
@@ -205,9 +207,8 @@ def together(*counts: Count) -> Count:
 
 
 def _destinations(cursor: Any) -> list[DestinationState]:
-    cursor.execute(
-        statement("outbox", "lane_lag"), {"known": sorted(outbox_settings().destinations)}
-    )
+    known = outbox_settings().destinations
+    cursor.execute(statement("outbox", "lane_lag"), {"known": sorted(known)})
     lanes: defaultdict[str, list[LaneState]] = defaultdict(list)
     for destination, lane, owner, lag in cursor.fetchall():
         lanes[destination].append(LaneState(lane=lane, owner=owner, lag_seconds=lag))
@@ -224,6 +225,7 @@ def _destinations(cursor: Any) -> list[DestinationState]:
             relays=relays[name],
             in_backoff=keys.get((name, KeyState.BACKOFF.value), 0),
             parked=keys.get((name, KeyState.PARKED.value), 0),
+            is_known=name in known,
         )
         for name in sorted({*lanes, *relays, *(name for name, _state in keys)})
     ]

@@ -34,6 +34,7 @@ from outbox.management.conditions import add_conditions, filter_of, is_limited
 from outbox.management.stopping import stopped_by_signals
 from outbox.services import dead_letters
 from outbox.services.dead_letters import Cursor, DeadLetterError, Deed, LetterFilter
+from outbox.services.dead_letters.acting import is_possible
 from outbox.services.dead_letters.bulk import MOST_ACTED, Rate
 from outbox.services.dead_letters.reading import MOST_LISTED
 from outbox.services.dead_letters.resending import merge_patch
@@ -198,8 +199,12 @@ class Command(ReportCommand):
     def act(self, options: dict[str, Any]) -> int:
         """Requeue, resolve, discard or restore: some by their ids, or all that fit."""
         named, conditions = bool(options["ids"]), is_limited(options)
-        if named and (conditions or options["all"] or options["limit"] or options["batch"]):
-            raise ValueError("Give ids, or conditions, or --all: not several of these.")
+        of_many = any(options[name] for name in ("all", "limit", "rate", "batch"))
+        if named and (conditions or of_many):
+            raise ValueError(
+                "Give ids, or conditions, or --all: not several of these. --limit, --rate and "
+                "--batch are for the last two."
+            )
         if not named and not conditions and not options["all"]:
             raise ValueError(
                 "Say which: by ids, by conditions such as --class, or --all. With --dry-run it "
@@ -218,7 +223,12 @@ class Command(ReportCommand):
             page = dead_letters.list_letters(wanted, limit=len(found), using=database)
             now = datetime.now(UTC)
             self.stdout.write(printable("\n".join(letters.table_of_ends(page.letters, now))))
-            self.stdout.write(f"{counted(len(page.letters), 'dead letter')} would be {done}.")
+            action = ACTIONS[options["command"]]
+            able = sum(1 for one in page.letters if is_possible(one.state, action))
+            self.stdout.write(f"{counted(able, 'dead letter')} would be {done}.")
+            if able < len(page.letters):
+                left = len(page.letters) - able
+                self.stdout.write(f"{counted(left, 'dead letter')} would be left alone.")
             return FINE
         act = getattr(dead_letters, options["command"])
         refused = 0

@@ -100,7 +100,12 @@ def concerns(found: Statistics) -> Iterator[str]:
     """Pure: what somebody should look at, and what to type."""
     for one in found.destinations:
         if one.lag_seconds is not None and not one.alive:
-            yield f"Nobody delivers to {one.name}: start outbox_relay."
+            yield (
+                f"Nobody delivers to {one.name}: start outbox_relay."
+                if one.is_known
+                else f"HODEI_OUTBOX has no destination {one.name}, and events wait for it: "
+                "name it there again."
+            )
         for relay in one.alive:
             if relay.breaker_error is not None:
                 yield f"{one.name} is down for {relay.owner}: {one_line(relay.breaker_error)}"

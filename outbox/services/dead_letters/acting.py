@@ -150,16 +150,19 @@ def lock(cursor: Any, letter_ids: Sequence[uuid.UUID]) -> list[Locked]:
     return [Locked(**dict(zip(names, row, strict=True)), newest=newest.get(row[0])) for row in rows]
 
 
+def is_possible(state: DeadLetterState, action: DeadLetterAction) -> bool:
+    """Pure: whether this can be done with a dead letter of this state."""
+    if action is DeadLetterAction.RESTORED:
+        return state in RESTORABLE
+    return state is DeadLetterState.OPEN
+
+
 def refusal(letter: Locked, action: DeadLetterAction) -> DeadLetterError | None:
     """Pure: why this cannot be done with it, or None."""
     state = letter.state
-    if action is DeadLetterAction.RESTORED:
-        if state is DeadLetterState.OPEN:
-            return NotClosed(letter.id)
-        possible = state in RESTORABLE
-    else:
-        possible = state is DeadLetterState.OPEN
-    if possible or letter.resolved_at is None:
+    if action is DeadLetterAction.RESTORED and state is DeadLetterState.OPEN:
+        return NotClosed(letter.id)
+    if is_possible(state, action) or letter.resolved_at is None:
         return None
     return AlreadyDealtWith(
         letter.id, state, letter.resolved_by or "unknown", letter.resolved_at, letter.note

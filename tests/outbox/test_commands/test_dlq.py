@@ -235,6 +235,19 @@ class TestAct:
 
         assert states(inside) == ["OPEN"]
 
+    def test_a_dry_run_leaves_alone_what_the_command_would(self, inside: Outbox) -> None:
+        letter, done = die(inside, JOB, 1), die(inside, OTHER, 2)
+        dead_letters.resolve(done, **BY)
+
+        out = dlq("requeue", str(letter), str(done), "--dry-run").out
+        assert out.endswith(
+            "1 dead letter would be requeued.\n1 dead letter would be left alone.\n"
+        )
+        out = dlq("restore", str(letter), str(done), "--dry-run").out
+        assert out.endswith(
+            "1 dead letter would be restored.\n1 dead letter would be left alone.\n"
+        )
+
     @pytest.mark.parametrize(
         ("words", "told"),
         [
@@ -244,6 +257,7 @@ class TestAct:
             (["ID", "--all", "--reason", "x"], "not several of these"),
             (["ID", "--class", "x", "--reason", "x"], "not several of these"),
             (["ID", "--limit", "3", "--reason", "x"], "not several of these"),
+            (["ID", "--rate", "3", "--reason", "x"], "--limit, --rate and --batch are for the"),
             (["--all", "--class", "x", "--reason", "x"], "--all leaves no room for conditions"),
             (["--all"], "--reason TEXT is missing"),
             (["ID", "--reason", "x", "--by", ""], "by is ''"),

@@ -42,6 +42,18 @@ class TestStats:
         assert re.search(r"[0-9a-f]{8} +1 +\d+ s +\d+ s +http_401 +Counted", out)
         assert "hush" not in out
 
+    def test_events_for_a_destination_that_was_taken_out_of_the_settings(
+        self, inside: Outbox
+    ) -> None:
+        """A relay cannot be started for it."""
+        inside.publish(JOB, 1)
+        inside.execute("UPDATE outbox_events SET destination = 'billing'")
+
+        out = Ran("outbox_stats").out
+
+        assert "! HODEI_OUTBOX has no destination billing, and events wait for it: name it" in out
+        assert "start outbox_relay" not in out
+
     def test_a_failure_can_be_listed_by_what_is_shown(self, inside: Outbox) -> None:
         letter = die(inside, JOB, 1)
         (shown,) = re.findall(r"^([0-9a-f]{8}) +1 ", Ran("outbox_stats").out, re.MULTILINE)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 import uuid
 from itertools import count
+from typing import Any
+
+import pytest
 
 from hodei.sessions import connect
 from outbox.events import Event
@@ -131,6 +134,25 @@ class TestLeases:
         relay.run()
 
         assert recorder.numbers == [1, 2]
+
+    def test_a_renewal_that_fails_in_any_way_is_tried_again(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = 0
+
+        def renew(leases: Leases, session: Any) -> list[int]:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise LookupError("a defect")
+            return genuine(leases, session)
+
+        genuine = Leases.renew
+        monkeypatch.setattr(Leases, "renew", renew)
+        with running(outbox.relay(once=False, lease_seconds=1.0)):
+            assert eventually(lambda: outbox.value("SELECT count(*) FROM outbox_relays") == 1)
+
+        assert calls > 1
 
     def test_what_a_limited_one_leaves_is_not_left_to_nobody(self, outbox: Outbox) -> None:
         limited, first, second = Recorder(), Recorder(), Recorder()
