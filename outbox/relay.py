@@ -11,10 +11,8 @@ import logging
 import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +30,7 @@ from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
 from outbox.outcomes import Outcome, words_of
 from outbox.sending import send
-from outbox.settlement import Decision
+from outbox.settlement import Counts, Decision
 from outbox.wakeup import CHANNEL, GATE
 
 if TYPE_CHECKING:
@@ -54,17 +52,6 @@ MOST_CRASHES = 3
 MOST_ALONE = 50
 #: Pauses between attempts to reach the database.
 RECONNECTS = Backoff(base=0.5, cap=10.0)
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a relay has done since it began."""
-
-    delivered: int = 0
-    #: Attempts that were rejected, and will be made again.
-    retried: int = 0
-    dead: int = 0
-    batches: int = 0
 
 
 class Relay:
@@ -107,6 +94,8 @@ class Relay:
         self._spare, self._relays = 0, 1
         #: When an event that was rejected may go again, by the clock.
         self._due_at = 0.0
+        #: Events that were marked before they were sent, while nothing is written of them.
+        self._marked: list[Event] = []
 
     def run(self) -> None:
         """Work until ``stop`` is set, or with ``once`` until nothing is left to send.
@@ -135,6 +124,7 @@ class Relay:
                         logger.exception("relay failed destination=%s", self.destination.name)
                         self._publisher.close()
                         is_open = False
+                        self._marked.clear()
                         self._wait("relay begins anew", error)
         finally:
             self._publisher.close()
@@ -237,6 +227,10 @@ class Relay:
         if rows:
             with session.transaction():
                 let_go(session, self.destination.name, [row[0] for row in rows])
+        if self._marked:
+            # The database was lost and no process: this one.
+            settlement.take_back(session, self.leases, self._marked)
+            self._marked.clear()
         self._due_at = 0.0
 
     def _round(self, session: psycopg.Connection[Any]) -> int:
@@ -263,7 +257,7 @@ class Relay:
     ) -> int:
         """Send events at once; marked before, in lanes whose last owner died."""
         suspects = self.leases.suspects()
-        doubtful = [event.id for event in events if lane_of(event.aggregate_id) in suspects]
+        doubtful = [event for event in events if lane_of(event.aggregate_id) in suspects]
         if doubtful:
             self._mark(session, doubtful)
         moved = self._deliver(session, batch, events, marked=bool(doubtful))
@@ -304,7 +298,7 @@ class Relay:
         for event in list(first.values())[:MOST_ALONE]:
             if self._stop.is_set() or not self._may_send(event):
                 return moved
-            self._mark(session, [event.id])
+            self._mark(session, [event])
             moved += self._deliver(session, batch, [event], marked=True)
         if self.breaker.is_probing:
             return moved
@@ -318,10 +312,10 @@ class Relay:
             and lane_of(event.aggregate_id) in self.leases.lanes
         )
 
-    def _mark(self, session: psycopg.Connection[Any], ids: Sequence[uuid.UUID]) -> None:
-        session.execute(
-            statement("outbox", "mark_started"), {**self.leases.arguments(), "ids": list(ids)}
-        )
+    def _mark(self, session: psycopg.Connection[Any], events: Sequence[Event]) -> None:
+        asked = {**self.leases.arguments(), "ids": [event.id for event in events]}
+        session.execute(statement("outbox", "mark_started"), asked)
+        self._marked = list(events)
 
     def _deliver(
         self,
@@ -348,6 +342,7 @@ class Relay:
         lost = settlement.write(
             session, self.leases, decision, self.destination, heads=batch.heads, marked=marked
         )
+        self._marked.clear()
         if lost:
             logger.warning(
                 "relay lost lanes to others destination=%s lanes=%s",
@@ -360,11 +355,7 @@ class Relay:
             self._due_at = min(self._due_at, self._clock() + min(again))
         if self._observe is not None:
             self._observe(decision)
-        counts = self.counts
-        counts.batches += 1
-        counts.delivered += len(decision.delivered)
-        counts.retried += len(again)
-        counts.dead += len(decision.failures) - len(again)
+        self.counts.add(decision)
 
     def _tell_down(self, outcome: Outcome) -> None:
         error = storable(f"{outcome.code}: {outcome.message}")

@@ -58,6 +58,24 @@ class Decision:
     down: Outcome | None = None
 
 
+@dataclass(slots=True)
+class Counts:
+    """What a relay has done since it began."""
+
+    delivered: int = 0
+    #: Attempts that were rejected, and will be made again.
+    retried: int = 0
+    dead: int = 0
+    batches: int = 0
+
+    def add(self, decision: Decision) -> None:
+        dead = sum(1 for failure in decision.failures if failure.again_in is None)
+        self.batches += 1
+        self.delivered += len(decision.delivered)
+        self.retried += len(decision.failures) - dead
+        self.dead += dead
+
+
 def decide(
     events: Sequence[Event], outcomes: Sequence[Outcome], destination: Destination, rng: Random
 ) -> Decision:
@@ -122,6 +140,15 @@ def write(
         with session.transaction():
             lost |= _write_failures(session, leases, decision, destination, marked=marked)
     return lost
+
+
+def take_back(session: psycopg.Connection[Any], leases: Leases, events: Sequence[Event]) -> None:
+    """Take the mark of these events back: they are sent again, and nobody has died of them. Owns
+    its transaction."""
+    with session.transaction():
+        ours = _hold(session, leases, events)
+        ids = [event.id for event in events if _lane(event) in ours]
+        session.execute(statement("outbox", "unmark"), {"ids": ids})
 
 
 def acknowledge(

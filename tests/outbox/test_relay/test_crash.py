@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
+from hodei.backoff import Backoff
 from outbox.events import Event
 from outbox.outcomes import DELIVERED, Outcome, down, rejected
 from outbox.relay import MOST_CRASHES
 from tests.outbox.conftest import Outbox
 from tests.outbox.recorder import Recorder
-from tests.outbox.test_relay.kit import JOB, OTHER, SAME_LANE, failing
+from tests.outbox.test_relay.kit import JOB, OTHER, SAME_LANE, failing, running
+from tests.processes import eventually
 
 
 class TestCrash:
@@ -114,6 +118,30 @@ class TestCrash:
 
         assert [len(batch) for batch in recorder.batches] == [1]
         assert outbox.value("SELECT sum(attempts_started - attempts_finished) FROM outbox_events")
+
+    def test_a_database_that_is_lost_again_and_again_is_no_crash(
+        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each time while the event is sent, and its lane leased anew by the same process."""
+        monkeypatch.setattr("outbox.relay.RECONNECTS", Backoff(base=0.01, cap=0.02))
+        outbox.publish(JOB, 1)
+
+        def judge(_event: Event) -> Outcome:
+            if len(recorder.batches) <= 2 * MOST_CRASHES:
+                outbox.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() "
+                    "AND application_name LIKE 'hodei outbox relay%'"
+                )
+                self.die(outbox)
+            return DELIVERED
+
+        recorder = Recorder(judge)
+        with running(outbox.relay(recorder, once=False)):
+            assert eventually(lambda: outbox.statuses() != {1: "PENDING"})
+
+        assert outbox.statuses() == {1: "PUBLISHED"}
+        assert len(recorder.batches) == 2 * MOST_CRASHES + 1
 
     def test_an_outage_after_a_crash_is_no_crash(self, outbox: Outbox) -> None:
         outbox.drain()
