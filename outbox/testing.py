@@ -76,7 +76,7 @@ def assert_published(
         for event in published(event_type, using=using)
         if (aggregate_type is None or event["aggregate_type"] == aggregate_type)
         and (aggregate_id is None or _is_about(event, aggregate_id))
-        and all(event["payload"].get(key) == value for key, value in (payload or {}).items())
+        and _holds(event["payload"], payload or {})
     ]
     if len(found) != times:
         stored = "".join(
@@ -173,6 +173,15 @@ class _OnDjangosConnection:
         cursor.arraysize = size
         while rows := cursor.fetchmany(size):
             yield from rows
+
+
+def _holds(found: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a payload has all of these, None among them."""
+    if not wanted:
+        return True
+    return isinstance(found, dict) and all(
+        key in found and found[key] == value for key, value in wanted.items()
+    )
 
 
 def _is_about(event: Mapping[str, Any], key: uuid.UUID | int | str) -> bool:

@@ -39,6 +39,17 @@ class TestAssertPublished:
             '  JobCreated of JOB 7: {"n": 7, "name": "job 7"}'
         )
 
+    def test_nothing_is_something_and_a_list_has_no_keys(self) -> None:
+        orders(7)
+        with transaction.atomic():
+            publish("JobsListed", "JOB", 7, [1, 2])
+
+        with pytest.raises(AssertionError, match="0 such JobCreated"):
+            assert_published("JobCreated", payload={"absent": None})
+        with pytest.raises(AssertionError, match="0 such JobsListed"):
+            assert_published("JobsListed", payload={"n": 1})
+        assert_published("JobsListed")
+
 
 class TestRunRelay:
     def test_delivers_inside_the_transaction_of_the_test(self) -> None:

@@ -23,7 +23,7 @@ from django.core.management.base import CommandError
 
 from hodei.actor import os_user
 from hodei.redaction import redact
-from hodei.schema.management.arguments import whole
+from hodei.schema.management.arguments import id_of, whole
 from hodei.schema.management.reports import FINE, FOUND, MISUSE, DatabaseCommand, ReportCommand
 from hodei.schema.timing import instant
 from hodei.values import printable
@@ -132,7 +132,7 @@ class Command(ReportCommand):
             )
             acting.add_argument(
                 "--batch",
-                type=uuid.UUID,
+                type=id_of("run"),
                 metavar="ID",
                 help="Go on with a run that was stopped: it said its id. Give the same conditions.",
             )

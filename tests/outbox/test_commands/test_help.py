@@ -31,9 +31,16 @@ class TestHelp:
         for option in set(re.findall(r"--[a-z][a-z-]+", text)) - DJANGOS:
             assert option in page, option
 
-    def test_misuse_as_a_process_is_2(self) -> None:
+    @pytest.mark.parametrize(
+        ("option", "told"),
+        [
+            ("--rate", "'none' is no rate; give a number above 0."),
+            ("--batch", "'none' is no id of a run."),
+        ],
+    )
+    def test_misuse_as_a_process_is_2(self, option: str, told: str) -> None:
         done = subprocess.run(
-            [sys.executable, "manage.py", "outbox_dlq", "requeue", "--rate", "none"],
+            [sys.executable, "manage.py", "outbox_dlq", "requeue", option, "none"],
             cwd=ROOT,
             env=environment(),
             capture_output=True,
@@ -42,7 +49,7 @@ class TestHelp:
         )
 
         assert done.returncode == 2
-        assert "'none' is no rate; give a number above 0." in done.stderr
+        assert told in done.stderr
 
 
 DJANGOS = {
