@@ -12,6 +12,7 @@ import itertools
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from importlib import import_module
 from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
@@ -65,6 +66,12 @@ class NatsPublisher(ConcurrentPublisher):
             raise options.invalid("stream", stream, "a name without spaces, dots and wildcards")
         self._subject = _subject(subject)
         self._credentials = options.file("credentials", credentials)
+        if credentials is not None:
+            try:
+                # nats-py looks for it when it connects, and its own extra has it.
+                import_module("nkeys")
+            except ImportError as error:
+                raise options.extra_missing("CREDENTIALS", "nats", error) from error
 
     async def connect(self) -> NatsConnection:
         connection = NatsConnection(

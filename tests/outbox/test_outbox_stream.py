@@ -14,6 +14,7 @@ from nats.js import api
 from nats.js.errors import NotFoundError
 
 from outbox.management.commands import outbox_stream
+from outbox.publishers.streams import StreamReport
 from tests.outbox.publishers.rigs import require
 from tests.outbox.publishers.test_rabbitmq import on_channel
 
@@ -39,6 +40,33 @@ def destination(settings: Any, name: str, publisher: str, **options: Any) -> Non
     settings.HODEI_OUTBOX = {
         "DESTINATIONS": {name: {"PUBLISHER": f"outbox.publishers.{publisher}", "OPTIONS": options}}
     }
+
+
+class TestEnds:
+    class Raises:
+        def __init__(self, error: BaseException) -> None:
+            self._error = error
+
+        def check_stream(self) -> StreamReport:
+            raise self._error
+
+        create_stream = check_stream
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> Ended:
+        found = [("default", self.Raises(error))]
+        monkeypatch.setattr(outbox_stream, "_publishers", lambda *_arguments: found)
+        return run("check")
+
+    def test_an_interrupt_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ended = self.run(monkeypatch, KeyboardInterrupt())
+
+        assert (ended.code, ended.error) == (130, "Interrupted.")
+
+    def test_what_a_client_raises_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        ended = self.run(monkeypatch, ValueError("no seed in the file"))
+
+        assert ended.code == 3
+        assert ended.err == "default: ValueError: no seed in the file\n"
 
 
 class TestNats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -17,7 +18,7 @@ from hodei.schema.suggestions import not_found
 from hodei.values import shown, unstorable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from django.core.management.base import CommandParser
     from django.core.management.color import Style
@@ -28,6 +29,19 @@ MISUSE = 2
 UNVERIFIED = 3
 #: As a shell has it of a program that SIGINT ended, or SIGPIPE.
 INTERRUPTED, NOBODY_READS = 130, 141
+
+
+@contextmanager
+def quiet_ends() -> Iterator[None]:
+    """Inside the block Ctrl-C, and a reader that has gone, end the command without a traceback."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still in the buffer would fail once more when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(NOBODY_READS)
+    except KeyboardInterrupt:
+        raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
 
 class DatabaseCommand(BaseCommand):
@@ -67,15 +81,10 @@ class DatabaseCommand(BaseCommand):
             )
         _check_texts(options)
         try:
-            require_postgresql(database)
-            code = self.report(**options)
-            self.stdout.flush()
-        except BrokenPipeError:
-            # What is still in the buffer would fail once more when the process ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(NOBODY_READS)
-        except KeyboardInterrupt:
-            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
+            with quiet_ends():
+                require_postgresql(database)
+                code = self.report(**options)
+                self.stdout.flush()
         except SchemaError as error:
             raise CommandError(str(error), returncode=error.exit_code) from error
         except Error as error:

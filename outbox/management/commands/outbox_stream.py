@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from hodei.schema.management.reports import FOUND, MISUSE, UNVERIFIED
+from hodei.schema.management.reports import FOUND, MISUSE, UNVERIFIED, quiet_ends
 from hodei.schema.suggestions import not_found
 from outbox.conf import Destination, OutboxSettings, outbox_settings
+from outbox.outcomes import words_of
 from outbox.publishers import publisher_of
 from outbox.publishers.streams import BrokerUnreachable, HasStream
 
@@ -48,6 +49,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: object, **options: Any) -> None:
+        with quiet_ends():
+            self.ask(options)
+            self.stdout.flush()
+
+    def ask(self, options: dict[str, Any]) -> None:
         try:
             publishers = _publishers(outbox_settings(), options["destination"])
         except ImproperlyConfigured as error:
@@ -73,6 +79,11 @@ class Command(BaseCommand):
             report = publisher.create_stream() if create else publisher.check_stream()
         except BrokerUnreachable as error:
             self.stderr.write(f"{name}: {error}")
+            return UNVERIFIED
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # noqa: BLE001  (it is the client's: a wrong file of credentials)
+            self.stderr.write(f"{name}: {type(error).__name__}: {words_of(error)}")
             return UNVERIFIED
         for line in report.lines:
             self.stdout.write(f"{name}: {line}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from outbox.conf import Destination, read
 from outbox.events import Event
 from outbox.publishers import PublisherNotFound, publisher_of
-from outbox.publishers.options import LONGEST_TIMEOUT, OptionInvalid
+from outbox.publishers.options import LONGEST_TIMEOUT, ExtraMissing, OptionInvalid
 from tests.outbox.publishers.rigs import RIGS, SECRET
 
 NEEDED: dict[str, dict[str, Any]] = {
@@ -133,6 +135,19 @@ def test_one_that_is_needed(name: str, option: str, monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(OptionInvalid, match=f"Destination 'd': the option {option} is missing"):
         make(name)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_credentials_of_nats_need_what_signs_by_them(
+    is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else no connection can be made, whatever the server is like."""
+    monkeypatch.setitem(sys.modules, "nkeys", ModuleType("nkeys") if is_there else None)
+    if is_there:
+        make("nats", CREDENTIALS=__file__)
+        return
+    with pytest.raises(ExtraMissing, match=r"CREDENTIALS needs a library .* 'hodei\[nats\]'"):
+        make("nats", CREDENTIALS=__file__)
 
 
 def test_one_that_there_is_not_names_those_there_are() -> None:
