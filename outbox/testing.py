@@ -23,6 +23,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
+from hodei.values import shown
 from outbox.conf import DEFAULT_DESTINATION, outbox_settings
 from outbox.events import Event
 from outbox.keys import aggregate_of
@@ -100,12 +101,18 @@ def run_relay(
     """Deliver what can be delivered now, and return the events that were, in order.
 
     As the relay does it, with its retries, dead letters and parked aggregates, but in the test's
-    own transaction. Without a ``publisher`` everything is taken.
+    own transaction. Without a ``publisher`` everything is taken. Raises ValueError for a
+    destination that is not in the settings.
     """
+    known = outbox_settings().destinations
+    if destination not in known:
+        raise ValueError(
+            f"destination is {shown(destination)}; HODEI_OUTBOX has {', '.join(known)}."
+        )
     recorder = _Recorder(publisher)
     relay = Relay(
         using,
-        outbox_settings().destinations[destination],
+        known[destination],
         recorder,
         stop=threading.Event(),
         once=True,

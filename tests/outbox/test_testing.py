@@ -92,3 +92,8 @@ class OrderTests(TestCase):
         assert_published("JobCreated", times=1)
         with self.assertNumQueries(7):
             assert run_relay() == []
+
+
+def test_a_destination_that_there_is_not_is_said() -> None:
+    with pytest.raises(ValueError, match="destination is 'elsewhere'; HODEI_OUTBOX has default"):
+        run_relay(destination="elsewhere")
