@@ -45,8 +45,12 @@ class Deadlines:
         while not self._stop.wait(TICK):
             now = time.monotonic()
             for run in self._held.running():
-                if run.deadline is not None and now >= run.deadline + run.grace:
-                    self._give_up(run)
+                try:
+                    if _is_over(run, now):
+                        self._give_up(run)
+                except Exception:
+                    # What an executor has set is its own; the limits of others must be kept.
+                    logger.exception("a limit cannot be kept job_id=%s", run.id)
 
     def _give_up(self, run: Run) -> None:
         self._held.give_up(run)
@@ -54,3 +58,9 @@ class Deadlines:
         if self._end(run, TimedOut(message)):
             logger.warning("a run was given up, and still has its slot job_id=%s", run.id)
         run.stop()
+
+
+def _is_over(run: Run, now: float) -> bool:
+    # Read once: its executor may take the limit away at this moment.
+    deadline = run.deadline
+    return deadline is not None and now >= deadline + run.grace

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -103,8 +104,6 @@ class Finisher:
             self._thread.join()
 
     def _run(self) -> None:
-        from psycopg import Error  # noqa: PLC0415
-
         failures = 0
         while True:
             batch: list[tuple[Ended, Told | None]] = []
@@ -121,7 +120,7 @@ class Finisher:
                 if batch and not self._queue:
                     # The fetcher may wait for just that: to sleep, or to end.
                     self._held.room.set()
-            except Error as error:
+            except Exception as error:  # noqa: BLE001  (without this thread all results are lost)
                 # What was not written is written again: its lease tells whether it was.
                 self._queue.extendleft(reversed(batch))
                 self._writing = False
@@ -187,11 +186,13 @@ class Finisher:
         if not held:
             return
         kept = leases.renew(session, held, seconds=self._lease_seconds)
-        lost = {job for job, _ in held if job not in kept}
+        # Of two leases of one job the newer one is that which may be left.
+        newest = dict(sorted(held, key=itemgetter(1)))
+        lost = {epoch for job, epoch in held if job not in kept or epoch < newest[job]}
         # One that has ended meanwhile is not lost: it is not held any more.
         self._held.drop(lost)
         for run in self._held.running():
-            if run.id in lost:
+            if run.job.epoch in lost:
                 run.stop(lost=True)
             elif kept.get(run.id):
                 run.stop(cancelled=True)
@@ -208,13 +209,14 @@ class Finisher:
         return max(seconds, 0.001)
 
     def _lost(self, error: Exception, failures: int) -> None:
+        from psycopg import Error  # noqa: PLC0415
+
         if self._session is not None:
             self._session.close()
             self._session = None
         # Leases have not been renewed for who knows how long, and those that are left are short.
         self._renew_at = 0.0
         pause = RECONNECTS.pause(failures, self._rng)
-        logger.warning(
-            "worker lost its database again_in=%.1f error=%s", pause, " ".join(str(error).split())
-        )
+        told = logger.warning if isinstance(error, Error) else logger.exception
+        told("worker lost its database again_in=%.1f error=%s", pause, " ".join(str(error).split()))
         self._stop.wait(pause)

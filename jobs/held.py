@@ -29,9 +29,10 @@ class Held:
         self.slots = slots
         self._ready: deque[tuple[float, Claimed]] = deque()
         self._waiting: deque[tuple[float, Claimed]] = deque()
-        #: By the epoch of their lease.
+        #: By the epoch of their lease: a run whose lease was lost may go on beside the next one of
+        #: the same job.
         self._taken: dict[int, Claimed] = {}
-        self._running: dict[uuid.UUID, Run] = {}
+        self._running: dict[int, Run] = {}
         #: Runs that were given up when their time was over, by the identity of the object: another
         #: run of the same job may have begun.
         self._overdue: dict[int, Run] = {}
@@ -129,7 +130,7 @@ class Held:
     def begin(self, run: Run) -> None:
         with self._mutex:
             self._taken.pop(run.job.epoch, None)
-            self._running[run.id] = run
+            self._running[run.job.epoch] = run
 
     def overdue(self) -> list[Run]:
         with self._mutex:
@@ -143,15 +144,15 @@ class Held:
     def give_up(self, run: Run) -> None:
         """Its time is over, and its thread goes on: it is not ours any more, but its slot is."""
         with self._mutex:
-            if self._running.get(run.id) is run:
-                del self._running[run.id]
+            if self._running.get(run.job.epoch) is run:
+                del self._running[run.job.epoch]
                 self._overdue[id(run)] = run
 
     def done(self, run: Run, seconds: float) -> None:
         with self._mutex:
             self._taken.pop(run.job.epoch, None)
             if self._overdue.pop(id(run), None) is None:
-                self._running.pop(run.id, None)
+                self._running.pop(run.job.epoch, None)
             self._mean += (max(seconds, 1e-6) - self._mean) * WEIGHT
             if not self._ready:
                 self.room.set()
@@ -163,11 +164,11 @@ class Held:
             jobs += [run.job for run in self._running.values()]
         return [(job.id, job.epoch) for job in jobs]
 
-    def drop(self, ids: set[uuid.UUID]) -> None:
-        """Forget jobs that have not run and are not ours any more."""
+    def drop(self, epochs: set[int]) -> None:
+        """Forget jobs that have not run and whose leases are not ours any more."""
         with self._mutex:
-            self._ready = deque(entry for entry in self._ready if entry[1].id not in ids)
-            self._waiting = deque(entry for entry in self._waiting if entry[1].id not in ids)
+            self._ready = deque(entry for entry in self._ready if entry[1].epoch not in epochs)
+            self._waiting = deque(entry for entry in self._waiting if entry[1].epoch not in epochs)
 
     def close(self) -> list[Claimed]:
         """No job begins any more; returns those that have not run."""

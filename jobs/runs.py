@@ -127,7 +127,8 @@ class Run:
                 self._stopping.set()
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            with suppress(Exception):  # one that fails must not keep the others from being called
+            # One that fails must not keep the others from being called, nor end who calls them.
+            with suppress(BaseException):
                 callback()
 
 
@@ -157,20 +158,28 @@ class Failed:
 def failure_of(
     error: BaseException, *, retryable: bool | None = None, retry_in: float | None = None
 ) -> Failed:
-    """An exception as a failure."""
+    """An exception as a failure, whatever it is: a class of others may raise anything, also where
+    it is only to be shown."""
     kind = type(error)
-    try:
-        words = str(error)
-    except Exception:  # noqa: BLE001  (its class is what is left to say)
+    words = _shown(lambda: str(error))
+    if words is None:
         words = "(it cannot be shown)"
     return Failed(
         FailureKind.UNKNOWN,
         f"{kind.__name__}: {words}" if words else kind.__name__,
         class_path(kind),
-        "".join(traceback.format_exception(error)),
+        _shown(lambda: "".join(traceback.format_exception(error)))
+        or _shown(lambda: "".join(traceback.format_tb(error.__traceback__))),
         retryable=retryable,
         retry_in=retry_in,
     )
+
+
+def _shown(text: Callable[[], str]) -> str | None:
+    try:
+        return text()
+    except BaseException:  # noqa: BLE001  (sys.exit() there must not end who asks)
+        return None
 
 
 def class_path(kind: type[BaseException]) -> str:

@@ -381,15 +381,16 @@ class Worker:
         """Have it written down, unless its lease is lost or it has ended already."""
         if run.lost or not run.settle():
             return False
-        if run.cancelled and not isinstance(outcome, Cancelled):
-            outcome = Cancelled(result=getattr(outcome, "result", None))
-        backoff = run.backoff or retry.DEFAULT_BACKOFF
         try:
+            if run.cancelled and not isinstance(outcome, Cancelled):
+                outcome = Cancelled(result=getattr(outcome, "result", None))
+            backoff = run.backoff or retry.DEFAULT_BACKOFF
             ended = retry.end(run.job, outcome, rng=self._rng, backoff=backoff)
-        except Exception as error:
-            # It may be anybody's executor. What cannot be written must not reach who writes.
+        except BaseException as error:
+            # It may be anybody's executor, and its pauses. What cannot be written must not reach
+            # who writes, and nothing of it may end a slot.
             logger.exception("an executor returned what it may not job_id=%s", run.id)
-            ended = retry.end(run.job, failure_of(error), rng=self._rng, backoff=backoff)
+            ended = retry.end(run.job, failure_of(error), rng=self._rng)
         self._finisher.add(ended, run.told and partial(run.told, ended))
         log_failure(run, ended)
         return True

@@ -52,6 +52,11 @@ class LoopThread:
         if thread.is_alive():
             logger.warning("the event loop does not end: something in it does not return")
 
+    def _is_over(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether ``close`` was called: what a task stops goes on."""
+        with self._mutex:
+            return self._loop is not loop
+
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._mutex:
             if self._loop is None:
@@ -62,11 +67,16 @@ class LoopThread:
                 self._thread.start()
             return self._loop
 
-    @staticmethod
-    def _run(loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         try:
-            loop.run_forever()
+            while not self._is_over(loop):
+                try:
+                    loop.run_forever()
+                except BaseException:
+                    # sys.exit() in what a task has left behind, which asyncio lets through. The
+                    # others wait for this loop.
+                    logger.exception("something in the event loop was to end it")
             left = asyncio.all_tasks(loop)
             for task in left:
                 task.cancel()

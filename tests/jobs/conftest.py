@@ -35,7 +35,9 @@ class Jobs(Tables):
 
     def enqueue(self, n: Any = 0, do: str = "succeed", **options: Any) -> uuid.UUID:
         script = {
-            key: options.pop(key) for key in ("kind", "retry_in", "seconds") if key in options
+            key: options.pop(key)
+            for key in ("kind", "retry_in", "seconds", "set")
+            if key in options
         }
         return enqueue(spec={"test": {"do": do, "n": n, **script}}, **options).id
 

@@ -23,7 +23,8 @@ go_on = threading.Event()
 
 
 class Scripted:
-    """``{"test": {"do": ..., "n": ...}}``: succeed, fail, raise, time out, snooze or wait."""
+    """``{"test": {"do": ..., "n": ...}}``: succeed, fail, raise, time out, snooze, wait or set what
+    its run has."""
 
     default_timeout: float | None = None
 
@@ -39,6 +40,8 @@ class Scripted:
         began.set()
         match spec["do"]:
             case "fail":
+                for name, value in spec.get("set", {}).items():
+                    setattr(run, name, value)
                 kind = FailureKind(spec.get("kind", "Unknown"))
                 return Failed(kind, "it was to fail", retry_in=spec.get("retry_in"))
             case "raise":

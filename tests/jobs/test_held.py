@@ -80,3 +80,19 @@ def test_what_waits_behind_a_long_run_goes_back_and_is_not_taken_again() -> None
 
     held.done(run, 0.7)
     assert held.wanted() == 1
+
+
+def test_a_run_that_was_lost_takes_nothing_from_the_next_one_of_its_job() -> None:
+    """A thread that nobody can interrupt goes on beside it."""
+    held = Held(2)
+    (job,) = claimed(1)
+    held.put([job])
+    lost = begin(held)
+    held.put([job._replace(epoch=2)])
+    run = begin(held)
+    assert len(held) == 2
+
+    held.done(lost, 0.1)
+
+    assert held.running() == [run]
+    assert held.leases() == [(job.id, 2)]

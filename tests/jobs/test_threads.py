@@ -1,0 +1,102 @@
+"""The threads that all runs of a worker need: nothing that a run does may end one of them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+
+from jobs import leases
+from jobs.deadlines import Deadlines
+from jobs.held import Held
+from jobs.runs import Run
+from tests.jobs.conftest import Jobs
+from tests.jobs.kit import running
+from tests.jobs.test_held import claimed
+from tests.processes import eventually
+
+
+def test_one_limit_that_cannot_be_kept_keeps_no_other_from_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given_up: list[Run] = []
+    there = threading.Event()
+
+    def end(run: Run, _: Any) -> bool:
+        given_up.append(run)
+        there.set()
+        return True
+
+    held = Held(2)
+    runs = [Run(job._replace(started=True), uuid.uuid4()) for job in claimed(2)]
+    for run in runs:
+        run.deadline = 0.0
+        held.begin(run)
+    runs[0].grace = None  # type: ignore[assignment]
+    deadlines = Deadlines(held, end)
+    deadlines.start()
+    try:
+        assert there.wait(30)
+    finally:
+        deadlines.stop()
+    assert set(map(id, given_up)) == {id(runs[1])}
+    assert "a limit cannot be kept" in caplog.text
+
+
+def test_what_is_no_error_of_the_database_costs_no_result(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    finish = leases.finish
+    calls: list[int] = []
+
+    def fail_once(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("not of the database")
+        return finish(*args)
+
+    monkeypatch.setattr(leases, "finish", fail_once)
+    job, worker = jobs.enqueue(), jobs.worker()
+    with running(worker):
+        assert eventually(lambda: jobs.state(job) == "SUCCEEDED")
+    assert "not of the database" in caplog.text
+
+
+def test_what_is_called_at_a_stop_ends_nobody() -> None:
+    (job,) = claimed(1)
+    run = Run(job, uuid.uuid4())
+    run.on_stop(lambda: sys.exit(3))
+    run.stop(cancelled=True)
+    assert run.stopping.is_set()
+
+
+@pytest.mark.parametrize("odd", [{"backoff": "soon"}, {"cancelled": 1, "backoff": 7}])
+def test_an_executor_may_set_what_makes_no_sense(jobs: Jobs, odd: Any) -> None:
+    job, other = jobs.enqueue(0, "fail", set=odd, max_attempts=2), jobs.enqueue(1)
+    worker = jobs.worker()
+    with running(worker):
+        assert eventually(lambda: jobs.state(other) == "SUCCEEDED")
+        expected = "CANCELLED" if "cancelled" in odd else "PENDING"
+        assert eventually(lambda: jobs.state(job) == expected)
+    assert jobs.value("SELECT count(*) FROM job_leases") == 0
+
+
+def test_of_two_leases_of_one_job_the_older_is_lost(
+    jobs: Jobs, session: psycopg.Connection[Any]
+) -> None:
+    jobs.enqueue()
+    worker = jobs.worker(concurrency=2)
+    runs = []
+    for _ in range(2):
+        (job,) = leases.claim(session, worker.id, ["default"], 1, starting=1)
+        runs.append(Run(job, worker.id))
+        worker._held.begin(runs[-1])
+        if len(runs) == 1:
+            session.execute("UPDATE job_leases SET expires_at = now() - interval '1 s'")
+            leases.rescue(session)
+    worker._finisher._renew(session)
+    assert [run.lost for run in runs] == [True, False]
