@@ -18,6 +18,9 @@ class Retry(Exception):  # noqa: N818  (it reads as what it asks for)
     ``in_`` is in seconds, or a timedelta; None is by the task's backoff.
     """
 
+    #: Of a subclass, too, that does not call ``__init__``.
+    seconds: float | None = None
+
     def __init__(self, reason: str = "", *, in_: float | timedelta | None = None) -> None:
         super().__init__(reason)
         self.seconds = None if in_ is None else as_seconds(in_)
@@ -29,6 +32,9 @@ class DoNotRetry(Exception):  # noqa: N818
 
 class Snooze(Exception):  # noqa: N818
     """It cannot be done yet: run it again after this time. Spends no attempt."""
+
+    #: Of a subclass, too, that does not call ``__init__``.
+    seconds: float = 1.0
 
     def __init__(self, *, in_: float | timedelta) -> None:
         super().__init__()

@@ -196,6 +196,12 @@ class TimedOut:
     retryable: bool | None = None
 
 
+def after(run: Run) -> str:
+    """How long a run had, for who tells that its time was over; nothing where its job does not say:
+    it is its executor's to know then."""
+    return "" if run.job.timeout is None else f" after {run.job.timeout:g} s"
+
+
 @dataclass(frozen=True, slots=True)
 class Cancelled:
     """It was stopped because somebody asked for it."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import connections
 
 from hodei.compat import HAS_TASKS, TASKS_LOGGER
-from jobs.connections import tidy_all
+from jobs.connections import end_left_all, tidy_all
 from jobs.states import JOB_FINAL, JobState
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class Teller:
     def _run(self) -> None:
         while (one := self._queue.get()) is not None:
             _tell_finished(*one)
+            end_left_all()
             tidy_all()
         connections.close_all()
 

@@ -61,7 +61,8 @@ def _run_of(given: dict[str, Any]) -> Run:
 
 def _run(run: Run) -> Outcome:
     from jobs.callables import callee  # noqa: PLC0415  (Django is set up only now)
-    from jobs.executors.python import call, call_async  # noqa: PLC0415
+    from jobs.connections import end_left_all  # noqa: PLC0415
+    from jobs.executors.python import call, call_async, left_open  # noqa: PLC0415
 
     given = run.spec["python"]
     try:
@@ -70,7 +71,8 @@ def _run(run: Run) -> Outcome:
         return Failed(FailureKind.CONFIGURATION_ERROR, str(error), retryable=True)
     if found.is_async:
         return asyncio.run(call_async(found, given, run))[0]
-    return call(found, given, run)[0]
+    outcome, _ = call(found, given, run)
+    return left_open(outcome, found) if end_left_all() else outcome
 
 
 def _bounded(outcome: Outcome) -> Outcome:
@@ -82,8 +84,11 @@ def _bounded(outcome: Outcome) -> Outcome:
             retry.result_text(outcome.result)
         except ValueError as error:
             return Failed(FailureKind.VALIDATION_ERROR, str(error), retryable=False)
-    if isinstance(outcome, Failed) and outcome.traceback is not None:
-        return replace(outcome, traceback=outcome.traceback[-retry.LONGEST_TRACEBACK :])
+    if isinstance(outcome, Failed):
+        # One character more than is kept says that there was more.
+        message, trace = outcome.message[: retry.LONGEST_ERROR + 1], outcome.traceback
+        cut = None if trace is None else trace[-retry.LONGEST_TRACEBACK :]
+        return replace(outcome, message=message, traceback=cut)
     return outcome
 
 

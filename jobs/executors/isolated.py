@@ -23,7 +23,7 @@ from typing import IO, Any
 from django.conf import ENVIRONMENT_VARIABLE
 
 from jobs.executors import wire
-from jobs.runs import Cancelled, Failed, Outcome, Run, TimedOut
+from jobs.runs import Cancelled, Failed, Outcome, Run, TimedOut, after
 from jobs.states import FailureKind
 
 #: Bytes of an answer; more than what is kept of a result and of a traceback together.
@@ -78,7 +78,7 @@ def run_isolated(run: Run) -> Outcome:
     if run.stopping.is_set():
         return Cancelled()
     if not in_time:
-        return TimedOut(f"Its time was over after {run.job.timeout:g} s, and it was killed.")
+        return TimedOut(f"Its time was over{after(run)}, and it was killed.")
     return _died(code)
 
 

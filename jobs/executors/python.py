@@ -27,9 +27,9 @@ from django.db import connections
 from hodei.compat import normalize_json
 from hodei.values import shown
 from jobs.callables import PROCESS, THREAD, Callee, TaskNotFound, callee
-from jobs.connections import tidy, tidy_all
+from jobs.connections import end_left, tidy, tidy_all
 from jobs.context import JobContext
-from jobs.exceptions import DoNotRetry, Retry, Snooze
+from jobs.exceptions import DoNotRetry, Retry, Snooze, as_seconds
 from jobs.executors import SpecInvalid
 from jobs.executors.isolated import run_isolated
 from jobs.executors.loop import LoopThread
@@ -41,6 +41,7 @@ from jobs.runs import (
     Snoozed,
     Succeeded,
     TimedOut,
+    after,
     class_path,
     failure_of,
 )
@@ -51,6 +52,12 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger(__name__)
+
+#: It did something, and what it did is gone.
+LEFT_OPEN = (
+    "It returned and left a transaction open, so what it wrote there is undone. What it begins it "
+    "is to end: transaction.atomic() by its block, set_autocommit(False) by a commit."
+)
 
 _KEYS: Mapping[str, tuple[type, str]] = {
     "task": (str, "a dotted path"),
@@ -134,20 +141,24 @@ class PythonExecutor:
                 return async_to_sync(call_async)(found, given, run)
             return self._loop.run(call_async(found, given, run))
         run.grace = 0.0
-        ended = call(found, given, run)
-        if not self._inline:
-            self._tidy()
-        return ended
+        outcome, raised = call(found, given, run)
+        if not self._inline and self._tidy():
+            outcome = left_open(outcome, found)
+        return outcome, raised
 
-    def _tidy(self) -> None:
-        """Connections stay open from task to task, unless one is broken or not as it was."""
+    def _tidy(self) -> bool:
+        """Connections stay open from task to task, unless one is broken or not as it was. Returns
+        whether the task has left a transaction in which it had written."""
         try:
             known: Sequence[BaseDatabaseWrapper] = self._local.connections
         except AttributeError:
             known = self._local.connections = connections.all()
+        has_left = False
         for connection in known:
             if connection.connection is not None:
+                has_left |= end_left(connection)
                 tidy(connection)
+        return has_left
 
 
 def call(found: Callee, given: Mapping[str, Any], run: Run) -> tuple[Outcome, BaseException | None]:
@@ -183,12 +194,20 @@ async def call_async(
             value = await found.function(*args, **given.get("kwargs", {}))
     except BaseException as error:  # noqa: BLE001
         if limit.expired() and isinstance(error, TimeoutError):
-            return TimedOut(f"Its time was over after {run.job.timeout:g} s."), error
+            return TimedOut(f"Its time was over{after(run)}."), error
         if isinstance(error, asyncio.CancelledError) and run.stopping.is_set():
             return Cancelled(), error
         await sync_to_async(tidy_all)()
         return _failed(error, found, run, context), error
     return _succeeded(value, context), None
+
+
+def left_open(outcome: Outcome, found: Callee) -> Outcome:
+    """What came of a function that has left a transaction open in which it had written."""
+    if not isinstance(outcome, Succeeded):
+        return outcome
+    retryable = None if found.retry_on is None else False
+    return Failed(FailureKind.UNKNOWN, LEFT_OPEN, retryable=retryable)
 
 
 def _succeeded(value: Any, context: JobContext | None) -> Outcome:
@@ -198,7 +217,7 @@ def _succeeded(value: Any, context: JobContext | None) -> Outcome:
         return Succeeded()
     try:
         return Succeeded(normalize_json(value))
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # noqa: BLE001  (it may be any object)
         # It did what it should; to run it again would only do that once more.
         return Failed(
             FailureKind.VALIDATION_ERROR,
@@ -214,12 +233,27 @@ def _failed(error: BaseException, found: Callee, run: Run, context: JobContext |
         logger.error("a task raised after it had completed job_id=%s", run.id, exc_info=error)
         return Succeeded(context.result)
     match error:
-        case Snooze(seconds=seconds):
-            return Snoozed(seconds)
-        case Retry(seconds=seconds):
-            return failure_of(error, retryable=True, retry_in=seconds)
+        case Snooze():
+            return _snoozed(error)
+        case Retry():
+            return failure_of(error, retryable=True, retry_in=_pause_of(error))
         case DoNotRetry():
             return failure_of(error, retryable=False)
     if found.retry_on is None:
         return failure_of(error)
     return failure_of(error, retryable=isinstance(error, found.retry_on))
+
+
+# A subclass may have its own idea of how long: it is looked at once more.
+def _snoozed(error: Snooze) -> Outcome:
+    try:
+        return Snoozed(as_seconds(error.seconds))
+    except (TypeError, ValueError, OverflowError) as wrong:
+        return failure_of(wrong)
+
+
+def _pause_of(error: Retry) -> float | None:
+    try:
+        return None if error.seconds is None else as_seconds(error.seconds)
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
+from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
-from jobs.exceptions import Retry, Snooze
+from jobs.exceptions import DoNotRetry, Retry, Snooze
 from jobs.tasks import task
 
 #: Set when what was left behind in the event loop was called.
@@ -100,6 +102,16 @@ def retry_of_its_own_strangely() -> None:
     raise Strange
 
 
+class SoonAgain(Snooze):
+    def __init__(self) -> None:
+        self.seconds = timedelta(hours=1)  # type: ignore[assignment]
+
+
+@task(max_attempts=1)
+def snooze_of_its_own_for_an_hour() -> None:
+    raise SoonAgain
+
+
 class Unreadable(list[int]):
     def __iter__(self) -> Any:
         raise RuntimeError("not now")
@@ -130,5 +142,46 @@ def leave_autocommit_off() -> str:
 
 
 @task(max_attempts=1)
+def leave_a_transaction_unwritten() -> str:
+    transaction.atomic().__enter__()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return "done"
+
+
+@task(max_attempts=1)
+def leave_a_broken_transaction() -> str:
+    transaction.atomic().__enter__()
+    _write("left")
+    with contextlib.suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("SELECT no_such_column")
+    return "done"
+
+
+@task(max_attempts=1, isolation="process")
+def leave_a_transaction_far_away() -> str:
+    transaction.atomic().__enter__()
+    with connection.cursor() as cursor:
+        # It counts as having written, and its tables are not those of the tests.
+        cursor.execute("SELECT pg_current_xact_id()")
+    return "done"
+
+
+@task(max_attempts=1, isolation="process")
+def fail_at_length() -> None:
+    raise DoNotRetry("x" * 9 * 1024 * 1024)
+
+
+@task(max_attempts=1)
 def write(uri: str) -> None:
     _write(uri)
+
+
+@task(max_attempts=1)
+async def wait_for_long() -> None:
+    await asyncio.sleep(60)
+
+
+@task(max_attempts=1, isolation="process")
+def wait_for_long_far_away() -> None:
+    threading.Event().wait(60)

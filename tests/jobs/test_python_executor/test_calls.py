@@ -187,7 +187,7 @@ class TestAllowed:
         enqueue(spec=python("plain_with_context", takes_context=True))
         tasks.drain()
 
-        assert tasks.rows("SELECT state, result FROM jobs ORDER BY id") == [
+        assert tasks.rows("SELECT state, result FROM jobs ORDER BY created_at") == [
             ("SUCCEEDED", '{"a": 1}'),
             ("SUCCEEDED", '"later"'),
             ("SUCCEEDED", "1"),
