@@ -19,6 +19,7 @@ from jobs import telling
 from jobs.cron import CronInvalid, times
 from jobs.due import decide
 from jobs.events import JobEvent
+from jobs.runs import failure_of
 from jobs.services import audit
 from jobs.services.queue import checked
 from jobs.services.schedules import job_of
@@ -58,6 +59,8 @@ def tick(session: psycopg.Connection[Any]) -> int:
 
 
 def _run(session: psycopg.Connection[Any], schedule: tuple[Any, ...]) -> int:
+    from psycopg import Error  # noqa: PLC0415
+
     key, name, cron, zone, spec, options, overlap, missed, next_run_at, last_job = schedule[:10]
     newest_known, now = schedule[10:]
     try:
@@ -75,11 +78,16 @@ def _run(session: psycopg.Connection[Any], schedule: tuple[Any, ...]) -> int:
             (instant, checked(job_of(name, json.loads(spec), json.loads(options), instant)))
             for instant in due.run
         ]
-    except (CronInvalid, JobInvalid, TypeError, ValueError, OverflowError) as error:
-        # What is wrong with one must not keep the others from their times.
-        logger.error("schedule cannot run and was disabled name=%s error=%s", name, error)  # noqa: TRY400
+    except Error:
+        raise
+    except Exception as error:  # noqa: BLE001  (it may be anybody's executor that looks at the spec)
+        # What is wrong with one must not keep the others from their times, nor end who looks.
+        known = isinstance(error, CronInvalid | JobInvalid)
+        told = logger.error if known else logger.exception
+        words = str(error) if known else failure_of(error).message
+        told("schedule cannot run and was disabled name=%s error=%s", name, words)
         session.execute("UPDATE job_schedules SET enabled = false WHERE id = %s", [key])
-        _record(session, "ScheduleFailed", {"schedule": name, "error": str(error)})
+        _record(session, "ScheduleFailed", {"schedule": name, "error": words})
         return 0
     if due.missed:
         logger.warning("times of a schedule were missed name=%s times=%s", name, due.missed)

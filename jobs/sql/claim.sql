@@ -6,7 +6,8 @@
 -- and priority stopped: what lies before is dead, and walking over it costs while a transaction
 -- elsewhere keeps it from being removed. Index: job_queue_claim_idx. The arrays, and IS TRUE around
 -- the state, leave the planner no other way to the rows than their keys: it would guess one row, and
--- go through an index of states for each.
+-- go through an index of states for each. A time that no clock of ours can show must not cost the
+-- others of a claim their leases: it is the next one that it can, or none.
 WITH pick AS MATERIALIZED (
     SELECT q.id, q.job_id, q.priority
       FROM unnest(%(queues)s::text[], %(priorities)s::int[], %(after)s::bigint[])
@@ -54,7 +55,11 @@ WITH pick AS MATERIALIZED (
 ){parts}*/
 SELECT taken.id, taken.epoch, taken.spec::text, taken.attempts, taken.max_attempts,
        extract(epoch FROM taken.timeout)::float8, taken.name, taken.correlation_id,
-       taken.trace_parent, taken.created_at, taken.started_at, taken.lost_leases,
+       taken.trace_parent,
+       least(greatest(taken.created_at, '0001-01-03 00:00+00'), '9999-12-29 00:00+00'),
+       CASE WHEN taken.started_at BETWEEN '0001-01-03 00:00+00' AND '9999-12-29 00:00+00'
+            THEN taken.started_at END,
+       taken.lost_leases,
        taken.metadata::text, taken.state = 'RUNNING', taken.priority, taken.place, taken.queue
   FROM taken
  ORDER BY taken.priority DESC, taken.place

@@ -25,4 +25,6 @@ WITH silent AS MATERIALIZED (
                SELECT l.job_id FROM job_leases AS l JOIN lost ON l.worker_id = lost.id
                   FOR NO KEY UPDATE OF l SKIP LOCKED))
 )
-SELECT id, provider_resource_id, state, last_heartbeat FROM lost
+SELECT id, provider_resource_id, state,
+       CASE WHEN last_heartbeat > '0001-01-03 00:00+00' THEN last_heartbeat END
+  FROM lost

@@ -9,9 +9,11 @@ import pytest
 from django.db import connections
 
 from hodei.sessions import connect
+from hodei.sql import statement
 from jobs import leases
+from jobs.assignments import Assignments
 from jobs.runs import Claimed
-from jobs.services import lifecycle
+from jobs.services import lifecycle, orchestration, workers
 from tests.jobs.conftest import Jobs
 from tests.jobs.test_claims.kit import ME, OTHER, Session, claim
 from tests.processes import eventually
@@ -183,3 +185,48 @@ class TestPromote:
         assert leases.promote(session) == 0
 
         assert jobs.place(job) == []
+
+
+class TestTimesThatNoClockCanShow:
+    """Another system writes to the table, too; and what cannot be read costs a claim all of it."""
+
+    ODD = ("infinity", "-infinity", "10000-01-01", "0100-01-01 BC")
+
+    @pytest.mark.parametrize("instant", ODD)
+    def test_a_job_is_claimed_with_the_others(
+        self, jobs: Jobs, session: Session, instant: str
+    ) -> None:
+        odd, other = jobs.enqueue(0), jobs.enqueue(1)
+        jobs.execute(
+            "UPDATE jobs SET created_at = %s, started_at = %s WHERE id = %s",
+            [instant, instant, odd],
+        )
+        found = claim(session, starting=1)
+
+        assert [job.id for job in found] == [odd, other]
+        assert found[0].created_at.year in {1, 9999}
+        assert (found[0].started_at is None, found[1].started_at) == (False, None)
+
+        jobs.execute("UPDATE jobs SET state = 'PENDING', started_at = %s", [instant])
+        jobs.execute("DELETE FROM job_leases")
+        jobs.execute("INSERT INTO job_queue (job_id, queue) SELECT id, queue FROM jobs")
+        assert [job.started_at for job in claim(session, starting=0)] == [None, None]
+
+    @pytest.mark.parametrize("instant", ODD)
+    def test_one_that_was_leased_to_a_worker_is_taken(
+        self, jobs: Jobs, session: Session, instant: str
+    ) -> None:
+        job = jobs.enqueue(0, orchestrated=True)
+        jobs.execute("UPDATE jobs SET created_at = %s, started_at = %s", [instant, instant])
+        worker = workers.register_local(resource_id="host-1", spec={"concurrency": 1})
+        assert orchestration.assign(job, actor="saga") is not None
+
+        (found,) = Assignments(worker).take(session)
+        assert (found.id, found.started_at) == (job, None)
+
+    def test_a_worker_is_lost_all_the_same(self, jobs: Jobs, session: Session) -> None:
+        worker = workers.register_local(resource_id="host-1")
+        jobs.execute("UPDATE workers SET last_heartbeat = '-infinity'")
+        asked = {"silence": 30.0, "making": 600.0, "uptime": 0.0, "number": 10}
+        rows = session.execute(statement("jobs", "lose_workers"), asked).fetchall()
+        assert rows == [(worker, "host-1", "READY", None)]

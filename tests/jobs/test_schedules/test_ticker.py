@@ -14,6 +14,7 @@ from jobs.rescuer import Rescuer
 from jobs.services import schedules
 from jobs.states import Missed, Overlap
 from jobs.ticker import TICK, tick
+from tests.jobs import executors
 from tests.jobs.conftest import Jobs
 from tests.jobs.test_schedules.kit import add, due
 from tests.meeting import at_once
@@ -190,6 +191,60 @@ class TestTick:
         assert jobs.value(
             "SELECT count(*) FROM audit_logs WHERE event_type = 'ScheduleFailed'"
         ) == 2  # fmt: skip
+
+    def test_an_executor_that_fails_as_it_looks_at_one_ends_nobody(
+        self, jobs: Jobs, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def look(_: Any, spec: Any) -> None:
+            if spec.get("n") == "odd":
+                raise KeyError("what an older version had")
+
+        add("a", spec={"test": {"do": "succeed", "n": "odd"}}, missed=Missed.ALL)
+        add("b", missed=Missed.ALL)
+        due(jobs, name="a")
+        due(jobs, name="b")
+        monkeypatch.setattr(executors.Scripted, "validate", look)
+
+        assert tick(session) == 1
+        assert jobs.rows("SELECT name, enabled FROM job_schedules ORDER BY name") == [
+            ("a", False),
+            ("b", True),
+        ]
+        assert "KeyError: 'what an older version had'" in str(
+            jobs.value("SELECT payload FROM audit_logs WHERE event_type = 'ScheduleFailed'")
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            *("next_run_at = '-infinity'", "next_run_at = '0100-01-01 BC'"),
+            *("last_run_at = 'infinity'", "updated_at = '20000-01-01'"),
+            "last_run_at = '-infinity', next_run_at = '-infinity', updated_at = '-infinity'",
+        ],
+    )
+    def test_a_time_that_no_clock_can_show_keeps_no_other_from_it(
+        self, jobs: Jobs, session: Session, change: str
+    ) -> None:
+        add("a")
+        add("b", missed=Missed.ALL)
+        due(jobs, name="b")
+        jobs.execute(f"UPDATE job_schedules SET {change} WHERE name = 'a'")
+
+        Rescuer(uuid.uuid4(), at_once=True).look(session)
+
+        assert "b" in {row[0] for row in jobs.rows("SELECT name FROM jobs")}
+        assert jobs.value("SELECT next_run_at > now() FROM job_schedules WHERE name = 'a'")
+
+    @pytest.mark.every_server
+    def test_what_is_due_never_costs_no_look(self, jobs: Jobs, session: Session) -> None:
+        add()
+        jobs.execute("UPDATE job_schedules SET next_run_at = 'infinity'")
+        job = jobs.enqueue(run_after=datetime.now(UTC) + timedelta(hours=1))
+        jobs.execute("UPDATE job_queue_deferred SET run_after = 'infinity'")
+
+        Rescuer(uuid.uuid4(), at_once=True).look(session)
+
+        assert jobs.place(job) == ["job_queue_deferred"]
 
 
 class TestTicker:
