@@ -189,7 +189,14 @@ class JobsBackend(BaseTaskBackend):
                 ),
                 id="jobs.E002",
             )
-        for name in sorted(set(self.options) - set(OPTIONS)):
+        options: object = self.options
+        if not isinstance(options, Mapping):
+            yield checks.Error(
+                f"{where} has the OPTIONS {shown(options)}; they are a dict.", id="jobs.E003"
+            )
+            return
+        # They may be anything, and then they are wrong.
+        for name in sorted(set(self.options) - set(OPTIONS), key=str):
             yield checks.Error(
                 f"{where} has the option {name!r}; known are {', '.join(OPTIONS)}.", id="jobs.E003"
             )

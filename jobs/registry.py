@@ -5,7 +5,8 @@ JOBS_EXECUTORS = {"python": "jobs.executors.python.PythonExecutor"}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -17,6 +18,8 @@ from django.utils.module_loading import import_string
 
 from hodei.values import shown
 from jobs.executors import Executor, LooksBeside, SpecInvalid
+
+logger = logging.getLogger(__name__)
 
 SETTING = "JOBS_EXECUTORS"
 DEFAULT = {"python": "jobs.executors.python.PythonExecutor"}
@@ -34,13 +37,34 @@ def executors() -> Mapping[str, Executor]:
         )
     found: dict[str, Executor] = {}
     for name, path in given.items():
+        if not isinstance(name, str) or not isinstance(path, str):
+            raise ImproperlyConfigured(
+                f"{SETTING} has {name!r}: {path!r}; it has names and dotted paths of classes."
+            )
         try:
             found[name] = import_string(path)()
-        except (ImportError, TypeError) as error:
+        except Exception as error:
+            # It is others' code that is imported and made.
             raise ImproperlyConfigured(
                 f"{SETTING}[{name!r}]: {path!r} cannot be used ({error})."
             ) from error
     return found
+
+
+def open_all(slots: int, opened: list[Executor]) -> None:
+    """A worker begins; ``opened`` gets those that are to be closed. Raises what they raise."""
+    for executor in executors().values():
+        executor.open(slots)
+        opened.append(executor)
+
+
+def close_all(opened: Sequence[Executor]) -> None:
+    """A worker ends, whatever they raise."""
+    for executor in opened:
+        try:
+            executor.close()
+        except Exception:
+            logger.exception("an executor could not be closed executor=%s", type(executor).__name__)
 
 
 def executor_of(spec: Mapping[str, Any]) -> tuple[str, Executor]:

@@ -43,6 +43,11 @@ class Claimed(NamedTuple):
     place: int
     queue: str
 
+    @property
+    def queued(self) -> bool:
+        """Whether it was claimed: what a saga has leased to a worker is in no queue."""
+        return self.place > 0
+
 
 @dataclass
 class Run:

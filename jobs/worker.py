@@ -27,12 +27,12 @@ from hodei.sessions import connect, is_pooled
 from hodei.sql import statement
 from jobs import assignments, leases, registration, retry
 from jobs.deadlines import Deadlines
-from jobs.executors import SpecInvalid
+from jobs.executors import Executor, SpecInvalid
 from jobs.failures import log_failure
 from jobs.finisher import RECONNECTS, Finisher
 from jobs.held import Held
 from jobs.presence import Presence
-from jobs.registry import executor_of, executors
+from jobs.registry import close_all, executor_of, open_all
 from jobs.rescuer import MOST_QUEUES, Rescuer
 from jobs.runs import Cancelled, Claimed, Failed, Outcome, Run, failure_of
 from jobs.states import FailureKind
@@ -118,6 +118,7 @@ class Worker:
         self._empty = False
         self._failures = 0
         self._mutex = threading.Lock()
+        self._opened: list[Executor] = []
         self._bell: Bell | None = None
 
     def run(self) -> None:
@@ -125,13 +126,12 @@ class Worker:
         is not, and its error passes, as does a refusal of the register."""
         # Before anything else: whoever is refused must not end the worker that has this identity.
         self._presence.enter(self.options.identity)
-        for executor in executors().values():
-            executor.open(self.options.concurrency)
         slots = [
             threading.Thread(target=self._slot, name=f"jobs slot {number}", daemon=True)
             for number in range(self.options.concurrency)
         ]
         try:
+            open_all(self.options.concurrency, self._opened)
             self._finisher.start()
             self._deadlines.start()
             for slot in slots:
@@ -153,8 +153,7 @@ class Worker:
         self._join(slots)
         self._deadlines.stop()
         self._finisher.stop()
-        for executor in executors().values():
-            executor.close()
+        close_all(self._opened)
         self._presence.leave()
 
     def _join(self, slots: Sequence[threading.Thread]) -> None:
@@ -276,12 +275,15 @@ class Worker:
         jobs = self._held.take_waiting(self._held.to_begin())
         if not jobs:
             return 0
-        self._held.put(leases.start(session, jobs))
+        started = leases.start(session, jobs)
+        self._held.put(started)
+        self._began -= sum(job.queued for job in jobs) - sum(job.queued for job in started)
         return len(jobs)
 
     def _return_stale(self) -> None:
-        for job in self._held.take_stale(self.options.lease_seconds * STALE_SHARE):
-            self._began -= 1
+        stale = self._held.take_stale(self.options.lease_seconds * STALE_SHARE)
+        self._began -= sum(job.queued for job in stale)
+        for job in stale:
             self._finisher.add(retry.returned(job))
 
     def _is_done(self) -> bool:

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files import File
-from django.core.files.storage import InvalidStorageError, Storage, storages
+from django.core.files.storage import Storage, storages
 
 from jobs.logs.conf import ALIAS, spool_folder
 
@@ -46,9 +46,12 @@ def storage() -> Storage:
     """Raises ImproperlyConfigured."""
     try:
         return storages[ALIAS]
-    except InvalidStorageError as error:
+    except Exception as error:
+        # It is made of settings, by a class that may be anybody's.
+        known = isinstance(error, ImproperlyConfigured)
         raise ImproperlyConfigured(
-            f"STORAGES has no {ALIAS!r} that can be used, where the logs of jobs are kept: {error}"
+            f"STORAGES has no {ALIAS!r} that can be used, where the logs of jobs are kept: "
+            f"{error if known else repr(error)}"
         ) from error
 
 

@@ -99,6 +99,8 @@ class Program:
             raise _spawn_failed(error, words[0], working_dir) from error
         guard.add_group(self._process.pid)
         self._streams: tuple[Any, Any] = (self._process.stdout, self._process.stderr)
+        #: Tells of its end, where the system can.
+        self._handle: int | None = None
         self._kill_at: float | None = None
         self._killed_at: float | None = None
         self._over_at: float | None = None
@@ -107,14 +109,15 @@ class Program:
     def wait(self, run: Run, *, sink: Sink, grace: float) -> Ended:
         """Pass on what it writes until it ends by itself, by the run's deadline, or because the run
         is to stop. Then none of its group is left."""
-        with selectors.DefaultSelector() as selector, _Alarm() as alarm:
-            selector.register(alarm, selectors.EVENT_READ)
-            self._open(selector)
-            run.on_stop(alarm.ring)
-            try:
+        try:
+            # Where the system has no descriptors left, it is ended, too: the job is run again.
+            with selectors.DefaultSelector() as selector, _Alarm() as alarm:
+                selector.register(alarm, selectors.EVENT_READ)
+                self._open(selector)
+                run.on_stop(alarm.ring)
                 self._watch(selector, run, sink, grace)
-            finally:
-                code = self._clear(sink)
+        finally:
+            code = self._clear(sink)
         return Ended(self._by, code)
 
     def _open(self, selector: selectors.BaseSelector) -> None:
@@ -128,9 +131,9 @@ class Program:
         if process.stdin is not None:
             selector.register(process.stdin, selectors.EVENT_WRITE)
         try:
-            self._handle: int | None = os.pidfd_open(process.pid)
+            self._handle = os.pidfd_open(process.pid)
         except (AttributeError, OSError):
-            self._handle = None
+            pass
         else:
             selector.register(self._handle, selectors.EVENT_READ)
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from django.db import connections
 
 from jobs import leases
 from jobs.deadlines import Deadlines
 from jobs.held import Held
 from jobs.runs import Run
+from jobs.services import lifecycle
+from tests.jobs import executors
 from tests.jobs.conftest import Jobs
 from tests.jobs.kit import running
 from tests.jobs.test_held import claimed
@@ -100,3 +103,50 @@ def test_of_two_leases_of_one_job_the_older_is_lost(
             leases.rescue(session)
     worker._finisher._renew(session)
     assert [run.lost for run in runs] == [True, False]
+
+
+class Unready(executors.Scripted):
+    def open(self, slots: int) -> None:
+        raise KeyError("a setting of its own")
+
+
+class Unwilling(executors.Scripted):
+    def close(self) -> None:
+        raise KeyError("a setting of its own")
+
+
+@pytest.mark.parametrize("kind", ["Unready", "Unwilling"])
+def test_a_worker_leaves_whatever_its_executors_raise(
+    jobs: Jobs, settings: Any, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.JOBS_EXECUTORS = {"test": f"{__name__}.{kind}"}
+    job = jobs.enqueue()
+    if kind == "Unready":
+        with pytest.raises(KeyError, match="a setting of its own"):
+            jobs.drain()
+    else:
+        assert jobs.drain() == [0]
+        assert "an executor could not be closed" in caplog.text
+    assert jobs.rows("SELECT state FROM workers") == [("TERMINATED",)]
+    assert jobs.state(job) == ("PENDING" if kind == "Unready" else "SUCCEEDED")
+
+
+def test_runs_are_counted_that_are_run(
+    jobs: Jobs, session: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is cancelled in the worker, before it begins, is none of --max-jobs."""
+    asked = leases.start
+    cancelled: list[Any] = []
+
+    def start(session: Any, waiting: Any) -> Any:
+        if not cancelled:
+            cancelled.append(waiting[0].id)
+            lifecycle.cancel(waiting[0].id, reason="no", actor="me")
+            connections.close_all()
+        return asked(session, waiting)
+
+    monkeypatch.setattr(leases, "start", start)
+    monkeypatch.setattr("jobs.held.Held.to_start", lambda _: 0)
+    for n in range(4):
+        jobs.enqueue(n)
+    assert jobs.drain(max_jobs=3) == [1, 2, 3]

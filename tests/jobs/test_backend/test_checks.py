@@ -12,6 +12,11 @@ from django.test import override_settings
 from jobs.backend import JobsBackend
 
 
+class CannotBe:
+    def __init__(self) -> None:
+        raise KeyError("a setting of its own")
+
+
 class TestChecks:
     def found(self, params: dict[str, Any], alias: str = "default") -> list[tuple[str, str]]:
         return [(one.id or "", one.msg) for one in JobsBackend(alias, params).check()]
@@ -35,6 +40,7 @@ class TestChecks:
         [
             ({"MAX_ATTEMPTS": 0}, "OPTIONS: max_attempts is 0; it is a whole number"),
             ({"TIMEOUT": -1}, "OPTIONS: timeout is -1; it is seconds or a timedelta"),
+            (["TIMEOUT"], "has the OPTIONS ['TIMEOUT']; they are a dict"),
         ],
     )
     def test_options(self, options: Any, words: str) -> None:
@@ -42,6 +48,11 @@ class TestChecks:
 
         assert number == "jobs.E003"
         assert words in message
+
+    def test_options_of_several_types(self) -> None:
+        assert [number for number, _ in self.found({"OPTIONS": {1: 2, "x": 3, None: 4}})] == [
+            "jobs.E003"
+        ] * 3
 
     def test_queues(self) -> None:
         ((number, message),) = self.found({"QUEUES": ["fine", "q" * 65]})
@@ -63,7 +74,14 @@ class TestChecks:
         assert number == "jobs.E002"
         assert "the database of the jobs, 'default', is sqlite" in message
 
-    @pytest.mark.parametrize("executors", [{}, {"python": "no.such.Class"}])
+    @pytest.mark.parametrize(
+        "executors",
+        [
+            *({}, {"python": "no.such.Class"}, {"python": None}, {"python": JobsBackend}),
+            *({5: "no.such.Class"}, {"python": "tests.jobs.test_backend.test_checks.CannotBe"}),
+        ],
+        ids=str,
+    )
     def test_the_executor(self, settings: Any, executors: Any) -> None:
         settings.JOBS_EXECUTORS = executors
 

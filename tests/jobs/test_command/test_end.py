@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.processes import program as program_module
+from jobs.processes.guard import Guard
+from jobs.processes.invocation import RUN
+from jobs.processes.program import Program
+from jobs.processes.watcher import kill_group
+from jobs.runs import Run
 from tests.jobs.conftest import Commands, program, script
+from tests.jobs.test_command.kit import alive
+from tests.jobs.test_held import claimed
 
 
 class TestEnd:
@@ -180,3 +190,31 @@ class TestWhatItGets:
         job = commands.run(script("import sys; print(sys.argv[1:], 1 + 1)", interpreter="python3"))
 
         assert commands.output(job) == "[] 2\n"
+
+
+class TestDescriptors:
+    @pytest.mark.parametrize("name", ["DefaultSelector", "_Alarm"])
+    def test_a_program_is_ended_that_nobody_can_watch(
+        self, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        """Its job is run again: both would run at once."""
+
+        def refuse() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        owner = program_module if name == "_Alarm" else program_module.selectors
+        guard = Guard()
+        words, env = ("sleep", "600"), {RUN: guard.mark("1"), "PATH": os.environ["PATH"]}
+        started = Program(words, env=env, working_dir=None, stdin=None, guard=guard)
+        process = started._process.pid
+        try:
+            assert alive(process)
+            monkeypatch.setattr(owner, name, refuse)
+            (job,) = claimed(1)
+            with pytest.raises(OSError, match="Too many open files"):
+                started.wait(Run(job, uuid.uuid4()), sink=lambda *_: None, grace=1.0)
+            assert not alive(process)
+        finally:
+            kill_group(process)
+            started._process.wait()
+            guard.close()

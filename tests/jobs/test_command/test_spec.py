@@ -148,6 +148,23 @@ class TestSettings:
         settings.JOBS_EXECUTORS = {"test": "tests.jobs.executors.Scripted"}
         assert run_checks(tags=["jobs"]) == []
 
+    @pytest.mark.parametrize(
+        "storage",
+        [
+            {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"place": "/"}},
+            {"OPTIONS": {}},
+            "/var/log/jobs",
+        ],
+        ids=str,
+    )
+    def test_a_storage_that_cannot_be_made_is_found_by_the_check(
+        self, settings: Any, storage: Any
+    ) -> None:
+        settings.STORAGES = {**settings.STORAGES, "job_logs": storage}
+
+        (found,) = run_checks(tags=["jobs"])
+        assert found.id == "jobs.E020"
+
     def test_one_that_is_wrong_when_it_runs_is_a_failure(
         self, commands: Commands, settings: Any
     ) -> None:
