@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -141,7 +142,11 @@ class PythonExecutor:
                 return async_to_sync(call_async)(found, given, run)
             return self._loop.run(call_async(found, given, run))
         run.grace = 0.0
+        process = os.getpid()
         outcome, raised = call(found, given, run)
+        if os.getpid() != process:
+            # A fork that comes back here has what the worker holds, and must run none of it.
+            os._exit(raised is not None)
         if not self._inline and self._tidy():
             outcome = left_open(outcome, found)
         return outcome, raised

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import sys
 import threading
+import time
+import warnings
 from datetime import timedelta
 from typing import Any
 
@@ -185,3 +189,21 @@ async def wait_for_long() -> None:
 @task(max_attempts=1, isolation="process")
 def wait_for_long_far_away() -> None:
     threading.Event().wait(60)
+
+
+@task(max_attempts=1)
+def come_back_from_a_fork() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads are not in the fork
+        process = os.fork()
+    if not process:
+        return "in the fork"
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return f"the fork ended with {os.waitstatus_to_exitcode(status)}"
+        threading.Event().wait(0.01)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return "the fork went on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import uuid
 from typing import Any
 
@@ -69,6 +70,28 @@ def test_the_first_signal_lets_what_runs_finish_however_it_came_to_end(
         restore()
 
     assert not run.stopping.is_set()
+
+
+def test_the_second_signal_waits_for_nothing_that_it_has_interrupted(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs.enqueue(1)
+    left = threading.Event()
+    monkeypatch.setattr(jobs_worker.os, "_exit", lambda _code: left.set())
+    worker = jobs.worker()
+    with connect("default", "test") as session:
+        (claimed,) = leases.claim(session, worker.id, ["default"], 1, starting=1)
+    run = Run(claimed, worker.id)
+    worker._held.begin(run)
+    restore = jobs_worker._stop_by_signals(worker)
+    try:
+        with worker._held._mutex:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+        assert run.stopping.wait(30)
+        assert left.wait(30)
+    finally:
+        restore()
 
 
 @pytest.mark.parametrize("name", ["JOBS_AUDIT", "JOBS_EVENTS", "JOBS_EXECUTORS"])

@@ -135,9 +135,10 @@ def _stop_by_signals(worker: Worker) -> Callable[[], None]:
     def end(number: int, _frame: object) -> None:
         # It may end already, since its row says so: that was no signal.
         if told.is_set():
-            worker.stop_now()
             # A thread that runs somebody's code cannot be ended; the process can.
             threading.Timer(2.0, os._exit, [128 + number]).start()
+            # Not here: what was interrupted may have the lock that it needs.
+            threading.Thread(target=worker.stop_now, name="jobs stop", daemon=True).start()
             return
         told.set()
         worker.stop.set()

@@ -130,6 +130,17 @@ class TestTransactions:
         assert tasks.rows("SELECT storage_uri FROM job_log_garbage") == [("next",)]
 
 
+def test_a_fork_that_comes_back_runs_nothing_of_the_worker(tasks: Jobs) -> None:
+    result = misused.come_back_from_a_fork.enqueue()
+    for number in range(5):
+        examples.add.enqueue(number)
+    tasks.drain()
+
+    assert tasks.rows("SELECT state, result FROM jobs WHERE id = %s", [result.id]) == [
+        ("SUCCEEDED", '"the fork ended with 0"')
+    ]
+
+
 class WithALimit(PythonExecutor):
     default_timeout = 0.3
 
