@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from django.db import connections
@@ -9,6 +10,8 @@ from django.db import connections
 if TYPE_CHECKING:
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
+
+logger = logging.getLogger(__name__)
 
 
 def tidy(connection: BaseDatabaseWrapper) -> None:
@@ -50,6 +53,22 @@ def end_left(connection: BaseDatabaseWrapper) -> bool:
     connection.in_atomic_block = False
     connection.close()
     return has_written
+
+
+def tidy_after_failure() -> None:
+    """Let go of what this thread has that is broken, or left open: it may be why a run failed, and
+    must not be why the next one does."""
+    try:
+        end_left_all()
+        tidy_all()
+    except Exception:
+        logger.exception("connections could not be tidied")
+
+
+def tidy_after(*, failed: bool) -> None:
+    """The same after a run, where it has failed."""
+    if failed:
+        tidy_after_failure()
 
 
 def _has_written(connection: BaseDatabaseWrapper) -> bool:

@@ -26,6 +26,7 @@ from hodei.polling import MOMENT, Bell, Pace
 from hodei.sessions import connect, is_pooled
 from hodei.sql import statement
 from jobs import assignments, leases, registration, retry
+from jobs.connections import tidy_after
 from jobs.deadlines import Deadlines
 from jobs.executors import Executor, SpecInvalid
 from jobs.failures import log_failure
@@ -358,7 +359,6 @@ class Worker:
     def _run_one(self, job: Claimed) -> None:
         run = Run(job, self.id, self.options.using)
         began = time.monotonic()
-        outcome: Outcome
         try:
             _, executor = executor_of(run.spec)
             limit = executor.default_timeout if job.timeout is None else job.timeout
@@ -366,11 +366,12 @@ class Worker:
             self._held.begin(run)
             if self._finisher.current is not None:
                 self._finisher.current.runs(run.id)
-            outcome = executor.run(run)
+            outcome: Outcome = executor.run(run)
         except SpecInvalid as error:
             outcome = Failed(FailureKind.CONFIGURATION_ERROR, str(error))
         except BaseException as error:  # noqa: BLE001  (whatever a job raises is its outcome)
             outcome = failure_of(error)
+        tidy_after(failed=isinstance(outcome, Failed))
         # Until it is added somebody runs: a drain must not take this moment for the end.
         self._end_run(run, outcome)
         self._held.done(run, time.monotonic() - began)

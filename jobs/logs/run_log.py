@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO
 
+from jobs.connections import tidy_after_failure
 from jobs.logs import store
 from jobs.logs.conf import spool_folder, ttl_hours
 from jobs.logs.keeper import Keeper, Reserved, Written
 from jobs.logs.recorder import Recorder
 from jobs.logs.spool import Spool
-from jobs.runs import Run
+from jobs.runs import Run, failure_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,11 @@ class RunLog(Recorder):
             # Whoever holds the lease now writes the log.
             if not self._run.lost:
                 self._store()
-        except Exception as error:
+        except BaseException as error:  # what a storage raises is not the job's
             logger.exception("the log of a job cannot be stored job_id=%s", self._run.id)
-            self.note(f"This log could not be stored: {type(error).__name__}: {error}")
+            self.note(f"This log could not be stored: {failure_of(error).message}")
+            # Some storages use the database.
+            tidy_after_failure()
             if (tail := self._spool.newest()) is not None:
                 self._keeper.write_tail(tail)
         finally:
@@ -69,8 +72,8 @@ class RunLog(Recorder):
         with self._whole(reserved, content) as (whole, size, lines):
             try:
                 saved = store.save(uri, whole)
-            except Exception:
-                with suppress(Exception):  # what is there of it goes when the URI is swept
+            except BaseException:
+                with suppress(BaseException):  # what is there of it goes when the URI is swept
                     store.delete(uri)
                 raise
         if saved != uri:

@@ -9,12 +9,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from jobs import leases
 from jobs.deadlines import Deadlines
 from jobs.held import Held
-from jobs.runs import Run
+from jobs.runs import Outcome, Run
 from jobs.services import lifecycle
 from tests.jobs import executors
 from tests.jobs.conftest import Jobs
@@ -150,3 +150,19 @@ def test_runs_are_counted_that_are_run(
     for n in range(4):
         jobs.enqueue(n)
     assert jobs.drain(max_jobs=3) == [1, 2, 3]
+
+
+class Asking(executors.Scripted):
+    def run(self, run: Run) -> Outcome:
+        with connection.cursor() as cursor:
+            if run.spec["test"]["do"] == "fail":
+                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            cursor.execute("SELECT 1")
+        return super().run(run)
+
+
+def test_a_connection_that_broke_costs_the_next_run_nothing(jobs: Jobs, settings: Any) -> None:
+    settings.JOBS_EXECUTORS = {"test": f"{__name__}.Asking"}
+    first, second = jobs.enqueue(1, "fail", max_attempts=1), jobs.enqueue(2)
+    jobs.drain()
+    assert [jobs.state(first), jobs.state(second)] == ["FAILED", "SUCCEEDED"]

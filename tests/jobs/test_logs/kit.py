@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,30 @@ class Broken(FileSystemStorage):
         raise OSError(28, "No space left on device")
 
 
-def use_broken(settings: Any, tmp_path: Path) -> None:
+class UnshownError(Exception):
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+class Rude(Broken):
+    """One that raises what cannot be shown."""
+
+    def _save(self, name: str, content: Any) -> str:
+        raise UnshownError
+
+
+class Exiting(Broken):
+    """One that would end its process."""
+
+    def _save(self, name: str, content: Any) -> str:
+        sys.exit(3)
+
+
+def use_broken(settings: Any, tmp_path: Path, kind: str = "Broken") -> None:
     settings.STORAGES = {
         **settings.STORAGES,
         "job_logs": {
-            "BACKEND": "tests.jobs.test_logs.kit.Broken",
+            "BACKEND": f"tests.jobs.test_logs.kit.{kind}",
             "OPTIONS": {"location": str(tmp_path / "logs")},
         },
     }

@@ -97,6 +97,19 @@ class TestStored:
         assert "This log could not be stored: OSError: [Errno 28] No space" in commands.tail(job)
         assert files_in(tmp_path / "logs") == []
 
+    @pytest.mark.parametrize(
+        ("kind", "said"),
+        [("Rude", "UnshownError: (it cannot be shown)"), ("Exiting", "SystemExit: 3")],
+    )
+    def test_whatever_a_storage_raises_costs_the_log_alone(
+        self, commands: Commands, settings: Any, tmp_path: Path, kind: str, said: str
+    ) -> None:
+        use_broken(settings, tmp_path, kind)
+        job = commands.run(program("echo", "hello"))
+
+        assert commands.state(job) == "SUCCEEDED"
+        assert f"This log could not be stored: {said}" in commands.tail(job)
+
     def test_a_spool_that_is_full_costs_the_log_alone(
         self, commands: Commands, settings: Any
     ) -> None:
