@@ -55,20 +55,16 @@ def end_left(connection: BaseDatabaseWrapper) -> bool:
     return has_written
 
 
-def tidy_after_failure() -> None:
-    """Let go of what this thread has that is broken, or left open: it may be why a run failed, and
-    must not be why the next one does."""
+def tidy_after(*, failed: bool) -> None:
+    """Let go, after a run that has failed, of what this thread has that is broken, or left open: it
+    may be why, and must not be why the next one does. As ``end_left``, for a slot."""
+    if not failed:
+        return
     try:
         end_left_all()
         tidy_all()
     except Exception:
         logger.exception("connections could not be tidied")
-
-
-def tidy_after(*, failed: bool) -> None:
-    """The same after a run, where it has failed."""
-    if failed:
-        tidy_after_failure()
 
 
 def _has_written(connection: BaseDatabaseWrapper) -> bool:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO
 
-from jobs.connections import tidy_after_failure
+from jobs.connections import tidy_all
 from jobs.logs import store
 from jobs.logs.conf import spool_folder, ttl_hours
 from jobs.logs.keeper import Keeper, Reserved, Written
@@ -48,8 +48,9 @@ class RunLog(Recorder):
         except BaseException as error:  # what a storage raises is not the job's
             logger.exception("the log of a job cannot be stored job_id=%s", self._run.id)
             self.note(f"This log could not be stored: {failure_of(error).message}")
-            # Some storages use the database.
-            tidy_after_failure()
+            # Some storages use the database. A transaction that is open may be the caller's.
+            with suppress(Exception):
+                tidy_all()
             if (tail := self._spool.newest()) is not None:
                 self._keeper.write_tail(tail)
         finally:
