@@ -174,13 +174,14 @@ def _delete(  # noqa: PLR0917
 ) -> int:
     table = _TABLES[_kind_of(what)]
     lock = "FOR UPDATE SKIP LOCKED" if table.is_changed else ""
-    # From the oldest on, and never back: what was deleted is not walked over again.
+    # From the oldest on, and never back: what was deleted is not walked over again. Where it was is
+    # a text: there are times that only the server can read.
     statement = (
         f"WITH old AS (SELECT {table.key}, {table.order} FROM {table.name} WHERE {condition} "  # noqa: S608
         f"AND {table.order} >= %(from)s::timestamptz ORDER BY {table.order} LIMIT %(number)s "
         f"{lock}), gone AS (DELETE FROM {table.name} AS t USING old "
         f"WHERE t.{table.key} = old.{table.key} RETURNING old.{table.order}) "
-        f"SELECT count(*), max({table.order}) FROM gone"
+        f"SELECT count(*), max({table.order})::text FROM gone"
     )
     deleted: int = 0
     begin: Any = "-infinity"

@@ -18,4 +18,6 @@ WITH picked AS MATERIALIZED (
     SELECT id, queue, priority FROM again WHERE NOT orchestrated ORDER BY id
         ON CONFLICT (job_id) DO NOTHING
 )
-SELECT id, queue, correlation_id, name, created_at FROM again
+SELECT id, queue, correlation_id, name,
+       least(greatest(created_at, '0001-01-03 00:00+00'), '9999-12-29 00:00+00')
+  FROM again

@@ -44,6 +44,17 @@ def again(jobs: Jobs) -> set[uuid.UUID]:
 
 @pytest.mark.django_db
 class TestRequeue:
+    @pytest.mark.parametrize("instant", ["-infinity", "0100-01-01 BC", "infinity"])
+    def test_a_time_that_no_clock_can_show_keeps_nothing_from_it(
+        self, jobs: Jobs, instant: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(requeues, "BATCH", 1)
+        odd, other = failed(jobs), failed(jobs)
+        jobs.execute("UPDATE jobs SET created_at = %s WHERE id = %s", [instant, odd])
+
+        assert requeue(RequeueFilter(), limit=10, **WHO).jobs == 2
+        assert again(jobs) == {odd, other}
+
     def test_a_job_begins_anew(self, jobs: Jobs) -> None:
         job = failed(jobs, correlation_id="c1", name="report")
 

@@ -180,6 +180,14 @@ class TestBatches:
 
         assert pruned(batch=2) == {"SUCCEEDED jobs": 7}
 
+    def test_a_time_that_no_clock_can_show_keeps_nothing_from_it(self, jobs: Jobs) -> None:
+        for instant in ("-infinity", "0100-01-01 BC", "infinity"):
+            job = ended(jobs, "SUCCEEDED", 8)
+            jobs.execute("UPDATE jobs SET created_at = %s WHERE id = %s", [instant, job])
+        ended(jobs, "SUCCEEDED", 8)
+
+        assert pruned(batch=1) == {"SUCCEEDED jobs": 3}
+
     def test_one_at_a_time(self, jobs: Jobs) -> None:
         ended(jobs, "SUCCEEDED", 30)
         with connect("default", "other") as other, other.transaction():
