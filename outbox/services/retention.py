@@ -111,8 +111,9 @@ class _Run:
     def delete(
         self, session: psycopg.Connection[Any], name: str, counter: str, before: datetime
     ) -> None:
-        """Delete what is older, batch by batch."""
-        since: datetime | str = "-infinity"
+        """Delete what is older, batch by batch. Where it was is a text: there are times that only
+        the server can read."""
+        since = "-infinity"
         while True:
             if self.stop.is_set():
                 self.pruned.is_interrupted = True

@@ -14,4 +14,4 @@ WITH gone AS (
                   FOR UPDATE OF e SKIP LOCKED))
     RETURNING published_at
 )
-SELECT count(*), max(published_at), count(*) FROM gone
+SELECT count(*), max(published_at)::text, count(*) FROM gone

@@ -11,4 +11,4 @@ WITH gone AS (
                   FOR UPDATE SKIP LOCKED))
     RETURNING received_at
 )
-SELECT count(*), max(received_at), count(*) FROM gone
+SELECT count(*), max(received_at)::text, count(*) FROM gone

@@ -26,4 +26,4 @@ WITH old AS (
 ), events AS (
     DELETE FROM outbox_events USING free WHERE outbox_events.id = free.id
 )
-SELECT (SELECT count(*) FROM letters), max(moved_at), count(*) FROM old
+SELECT (SELECT count(*) FROM letters), max(moved_at)::text, count(*) FROM old

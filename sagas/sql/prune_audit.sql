@@ -12,4 +12,4 @@ WITH gone AS (
                 LIMIT %(batch)s))
     RETURNING occurred_at
 )
-SELECT count(*), max(occurred_at) FROM gone
+SELECT count(*), max(occurred_at)::text FROM gone

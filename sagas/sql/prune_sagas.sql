@@ -15,4 +15,4 @@ WITH gone AS (
                   FOR UPDATE SKIP LOCKED))
     RETURNING started_at
 )
-SELECT count(*), max(started_at) FROM gone
+SELECT count(*), max(started_at)::text FROM gone

@@ -139,6 +139,34 @@ class TestEvents:
         assert events(outbox) == 10
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "keep"),
+    [
+        ("outbox_events", "published_at", PUBLISHED),
+        ("outbox_inbox", "received_at", INBOX),
+        ("outbox_dlq", "moved_at", LETTERS),
+    ],
+)
+def test_times_that_no_clock_can_show_keep_nothing_from_being_pruned(
+    outbox: Outbox, table: str, column: str, keep: Retention
+) -> None:
+    history(outbox, 3, days=400)
+    for number in (1, 2, 3):
+        outbox.execute(
+            "INSERT INTO outbox_inbox (consumer, event_id) VALUES ('billing', %s)", [str(number)]
+        )
+        dead_letters.discard(die(outbox, uuid.uuid4(), number), **BY)
+    outbox.execute("UPDATE outbox_dlq SET resolved_at = now() - interval '400 days'")
+    for instant in ("-infinity", "0100-01-01 BC", "2001-01-01"):
+        outbox.execute(
+            f"UPDATE {table} SET {column} = %s WHERE ctid = (SELECT ctid FROM {table} "
+            f"WHERE {column} > '2002-01-01' ORDER BY {column} LIMIT 1)",
+            [instant],
+        )
+
+    assert prune(keep, batch=1).total == 3
+
+
 class TestInbox:
     def test_what_was_seen_long_ago(self, outbox: Outbox) -> None:
         outbox.execute(

@@ -52,3 +52,18 @@ def test_those_that_the_original_ended_without_a_time_are_pruned(sagas: Sagas) -
     assert [one.rows for one in preview(keep)] == [2, 1, 0]
     assert [one.rows for one in prune(keep)] == [2, 1, 0]
     assert sagas.value("SELECT count(*) FROM sagas WHERE updated_at > now() - interval '2 d'") == 3
+
+
+def test_times_that_no_clock_can_show_keep_nothing_from_being_pruned(sagas: Sagas) -> None:
+    for instant in ("-infinity", "0100-01-01 BC", "2001-01-01"):
+        fill(sagas, "COMPLETED", 1, "COMPLETED")
+        sagas.execute("UPDATE sagas SET started_at = %s WHERE started_at > '2020-01-01'", [instant])
+        sagas.execute(
+            "INSERT INTO saga_audit_events (id, saga_id, event_type, occurred_at) "
+            "VALUES (gen_random_uuid(), gen_random_uuid(), 'X', %s)",
+            [instant],
+        )
+
+    deleted = {one.what: one.rows for one in prune(batch=1)}
+
+    assert deleted == {**deleted, "sagas": 3, "audit events": 3}
