@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hodei.schema.management.arguments import past, whole
+from hodei.values import shown
 from outbox.keys import aggregate_of
 from outbox.services.dead_letters import LetterFilter
 from outbox.services.dead_letters.bulk import MOST_ACTED
@@ -58,7 +59,11 @@ def is_limited(options: dict[str, Any]) -> bool:
 
 def filter_of(options: dict[str, Any], state: DeadLetterState | None) -> LetterFilter:
     """The conditions as a filter. Raises ValueError."""
-    aggregate_type, slash, key = (options["aggregate"] or "").partition("/")
+    aggregate = options["aggregate"]
+    aggregate_type, slash, key = (aggregate or "").partition("/")
+    if aggregate is not None and not aggregate_type:
+        # Without a type it would be no condition, and every dead letter would fit.
+        raise ValueError(f"--aggregate is {shown(aggregate)}; give TYPE or TYPE/KEY.")
     return LetterFilter(
         state=state,
         error_class=options["error_class"],

@@ -63,6 +63,18 @@ class TestActOnAll:
         )
         assert states(outbox) == ["OPEN", "OPEN"]
 
+    @pytest.mark.parametrize("empty", ["", "/", "/4711"])
+    def test_an_aggregate_without_a_type_is_refused_and_never_means_all(
+        self, outbox: Outbox, empty: str
+    ) -> None:
+        """As a script has it whose variable is not set."""
+        die(outbox, JOB, 1)
+
+        ran = dlq("discard", "--aggregate", empty, "--reason", "x", code=2)
+
+        assert f"--aggregate is '{empty}'; give TYPE or TYPE/KEY." in ran.err
+        assert states(outbox) == ["OPEN"]
+
     def test_what_was_refused_is_told(self, outbox: Outbox) -> None:
         die(outbox, JOB, 1)
         outbox.execute("UPDATE outbox_events SET status = 'PUBLISHED', published_at = now()")
