@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.core.management.color import no_style
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 
 from hodei.schema.connection import require_postgresql, words_of
 from hodei.schema.errors import SchemaError
+from hodei.schema.management.output import StreamCommand, write_no_more
 from hodei.schema.suggestions import not_found
 from hodei.values import shown, unstorable
 
@@ -37,18 +37,17 @@ def quiet_ends() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # What is still in the buffer would fail once more when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        write_no_more()
         sys.exit(NOBODY_READS)
     except KeyboardInterrupt:
         raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
 
-class DatabaseCommand(BaseCommand):
+class DatabaseCommand(StreamCommand):
     """Acts on one database: what it was asked for on stdout, everything else on stderr.
 
     Exit codes: 0 fine, 1 found something or refused, 2 misuse or configuration, 3 could not verify,
-    130 ended by Ctrl-C, 141 nobody reads what it prints any more (``| head``).
+    or not print, 130 ended by Ctrl-C, 141 nobody reads what it prints any more (``| head``).
     An error is one line, never a traceback, unless ``--traceback`` is given.
     """
 

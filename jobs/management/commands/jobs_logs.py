@@ -3,8 +3,6 @@ database or the file could not be read."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from hodei.schema.management.arguments import id_of
+from hodei.schema.management.output import write_no_more, writing
 from hodei.schema.management.reports import FINE, FOUND, UNVERIFIED, DatabaseCommand
 from jobs.logs.store import LogMissing, LogUnreadable, chunks
 from jobs.services.lifecycle import JobNotFound
@@ -65,7 +64,7 @@ class Command(DatabaseCommand):
             return FINE
         except BrokenPipeError:
             # Whoever reads has seen enough; nothing is to be flushed into the closed pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            write_no_more()
         return FINE
 
     def print_from(self, printed: int, view: LogView, stale: datetime | None = None) -> int:
@@ -99,5 +98,6 @@ class Command(DatabaseCommand):
             if raw is None:
                 stdout.write(piece.decode(errors="replace"), ending="")
             else:
-                raw.write(piece)
+                with writing():
+                    raw.write(piece)
         stdout.flush()

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from hodei.schema.management.output import StreamCommand
 from hodei.schema.management.reports import FOUND, MISUSE, UNVERIFIED, quiet_ends
 from hodei.schema.suggestions import not_found
 from outbox.conf import Destination, OutboxSettings, outbox_settings
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 
-class Command(BaseCommand):
+class Command(StreamCommand):
     help = (
         "Make (create) or look at (check) what the brokers in HODEI_OUTBOX must have before events "
         "can go there: the stream of NATS JetStream, the exchange and a queue of RabbitMQ. Create "
