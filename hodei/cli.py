@@ -2,7 +2,7 @@
 
 A database that cannot be reached or a variable that is wrong is nothing a traceback explains. Such
 an error ends here: what was found and what to do on stderr, exit 3 where nothing could be verified,
-2 where a setting is missing or wrong, 1 for a refusal. Everything else is Django's.
+2 where a setting is missing or wrong, 1 for a refusal, 130 for Ctrl-C. Everything else is Django's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ from hodei import env
 
 def main(argv: Sequence[str]) -> int:
     """Run one management command and return its exit code."""
+    try:
+        return _run(argv)
+    except KeyboardInterrupt:
+        # While Django is loaded, or in a command of Django's own.
+        sys.stderr.write("hodei: interrupted\n")
+        return 130
+
+
+def _run(argv: Sequence[str]) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hodei.settings")
     env.declare(env.process_of(argv))
     from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415

@@ -304,3 +304,23 @@ class TestWayBack:
         assert "Traceback" not in refused.stderr
         assert "outbox_events: 1 (aggregate types that only head knows)" in refused.stderr
         assert allowed.returncode == 0, allowed.stderr
+
+
+def test_ctrl_c_while_django_is_loaded_is_no_traceback() -> None:
+    code = (
+        "import signal, sys; from hodei import cli, env;"
+        "env.declare = lambda process: signal.raise_signal(signal.SIGINT);"
+        "sys.exit(cli.main(['manage.py', 'jobs_list']))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert one_line(done, 130) == "hodei: interrupted"

@@ -8,8 +8,10 @@ import sys
 import uuid
 
 import pytest
+from django.core.management.base import CommandError
 from django.db import connections
 
+from hodei.schema.management.output import StreamCommand
 from jobs.models import Job
 from tests.processes import ROOT, environment
 
@@ -86,3 +88,19 @@ def test_a_character_that_the_terminal_lacks_is_written_as_python_does() -> None
     assert added.stdout.startswith(r"Schedule caf\xe9 is added")
     assert r"caf\xe9" in listed.stdout
     assert NAME in run("jobs_schedule list", PYTHONIOENCODING="utf-8").stdout
+
+
+class Failing(StreamCommand):
+    requires_system_checks = ()
+
+    def handle(self, *_args: object, **_options: object) -> None:
+        raise CommandError("the destination says \x1b[2J, and\ntwo lines")
+
+
+def test_what_others_have_said_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        Failing().run_from_argv(["manage.py", "failing"])
+
+    assert capsys.readouterr().err == (
+        "CommandError: the destination says \\x1b[2J, and\ntwo lines\n"
+    )

@@ -12,6 +12,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 
+from hodei.values import printable
+
 #: For what was not said: nobody can tell from the output how it went.
 UNWRITTEN = 3
 
@@ -49,6 +51,16 @@ class Output(OutputWrapper):
             super().flush()
 
 
+class Errors(OutputWrapper):
+    """Stderr of a process of ours: what a database or a destination said may have been written by
+    anybody, and moves no cursor."""
+
+    def write(  # type: ignore[override]
+        self, msg: str = "", style_func: Any = None, ending: str | None = None
+    ) -> None:
+        super().write(printable(msg), style_func, ending)
+
+
 class StreamCommand(BaseCommand):
     """A command whose stdout may be full, closed, or of an encoding that lacks a character."""
 
@@ -62,7 +74,7 @@ class StreamCommand(BaseCommand):
             # As stderr has it: a name that the terminal cannot show is no failure.
             sys.stdout.reconfigure(errors="backslashreplace")
         self.stdout = Output(sys.stdout)
-        self.stderr = OutputWrapper(sys.stderr)
+        self.stderr = Errors(sys.stderr)
         self.stderr.style_func = self.style.ERROR
         try:
             super().run_from_argv(argv)

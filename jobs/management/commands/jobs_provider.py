@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 FORMAT_VERSION = 1
+WRITES = ("add", "change")
 #: What ``add`` and ``change`` give to ``providers.save``.
 FIELDS = ("provider_type", "config", "capabilities", "priority", "max_workers", "tags")
 
@@ -95,6 +96,7 @@ class Command(ReportCommand):
                 "list takes no name." if name else f"Give the name of the provider to {action}.",
                 returncode=MISUSE,
             )
+        _check_options(action, options)
         if action == "list":
             return self._list(using, options["format"])
         try:
@@ -129,12 +131,27 @@ class Command(ReportCommand):
         return FINE
 
 
+def _check_options(action: str, options: dict[str, Any]) -> None:
+    """Raise CommandError for what the action would leave aside."""
+    if action not in WRITES and (given := [one for one in FIELDS if options[one] is not None]):
+        option = "type" if given[0] == "provider_type" else given[0].replace("_", "-")
+        raise CommandError(
+            f"{action} takes no --{option}; {' and '.join(WRITES)} do.", returncode=MISUSE
+        )
+    if (action in WRITES or action == "list") and options["reason"] is not None:
+        raise CommandError(
+            f"{action} takes no --reason; enable, disable and remove do.", returncode=MISUSE
+        )
+    if action != "list" and options["format"] == "json":
+        raise CommandError(f"{action} takes no --format json; list does.", returncode=MISUSE)
+
+
 def _do(action: str, name: str, options: dict[str, Any], using: str) -> str:
-    if action in {"add", "change"}:
+    if action in WRITES:
         return _save(action, name, options, using)
     found = _named(name, using)
     reason = options["reason"]
-    if not reason:
+    if not (reason or "").strip():
         raise CommandError("Say why: --reason TEXT; the audit keeps it.", returncode=MISUSE)
     if action == "remove":
         providers.delete(found.pk, reason=reason, actor=actor(), using=using)

@@ -72,7 +72,6 @@ class Command(ReportCommand):
         parser.add_argument(
             "--command",
             nargs=REMAINDER,
-            default=[],
             dest="words",
             metavar="WORD",
             help="As the last option: the program to run, and all its arguments.",
@@ -103,11 +102,13 @@ class Command(ReportCommand):
                 "list takes no name." if name else f"Give the name of the schedule to {action}.",
                 returncode=MISUSE,
             )
-        if action not in WRITES and (given := [one for one in GIVEN if options[one]]):
+        if action not in WRITES and (given := [one for one in GIVEN if options[one] is not None]):
             option = "--command" if given[0] == "words" else f"--{given[0]}"
             raise CommandError(
                 f"{action} takes no {option}; {' and '.join(WRITES)} do.", returncode=MISUSE
             )
+        if action != "list" and options["format"] == "json":
+            raise CommandError(f"{action} takes no --format json; list does.", returncode=MISUSE)
         if action == "list":
             return self._list(using, options["format"])
         try:
@@ -144,7 +145,7 @@ def _write(**options: Any) -> str:
     properties = {key: options[key] for key in OPTIONS if options[key] is not None}
     if properties:
         given["options"] = properties
-    if options["words"] or options["spec"]:
+    if options["words"] is not None or options["spec"] is not None:
         given["spec"] = _spec(options["words"], options["spec"])
     if action == "change":
         if not given:
@@ -174,12 +175,12 @@ def _do(action: str, name: str, using: str) -> str:
     return f"Schedule {name} is {'now' if changed else 'already'} {action}d."
 
 
-def _spec(words: Sequence[str], file: str | None) -> Any:
-    if words and file is not None:
+def _spec(words: Sequence[str] | None, file: str | None) -> Any:
+    if bool(words) == bool(file) or (words is not None and file is not None):
         raise CommandError(NO_SPEC, returncode=MISUSE)
-    if file is None:
+    if words:
         return {"command": {"type": "shell", "cmd": words[0], "args": list(words[1:])}}
-    return read_json(file)
+    return read_json(file or "")
 
 
 def document(row: Schedule) -> dict[str, Any]:

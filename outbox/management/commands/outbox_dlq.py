@@ -117,7 +117,6 @@ class Command(ReportCommand):
                 acting.add_argument(
                     "--state",
                     choices=["discarded", "resolved"],
-                    default="discarded",
                     help="With conditions: those of this state (default: discarded).",
                 )
             acting.add_argument("--all", action="store_true", help="All that there are.")
@@ -200,6 +199,8 @@ class Command(ReportCommand):
         """Requeue, resolve, discard or restore: some by their ids, or all that fit."""
         named, conditions = bool(options["ids"]), is_limited(options)
         of_many = any(options[name] for name in ("all", "limit", "rate", "batch"))
+        if named and options.get("state"):
+            raise ValueError("--state is for conditions and --all; ids alone say which are meant.")
         if named and (conditions or of_many):
             raise ValueError(
                 "Give ids, or conditions, or --all: not several of these. --limit, --rate and "
@@ -237,7 +238,7 @@ class Command(ReportCommand):
                 one = act(letter, by=options["by"], note=_reason(options), using=database)
             except DeadLetterError as error:
                 refused += 1
-                self.stderr.write(self.style.ERROR(printable(str(error))))
+                self.stderr.write(printable(str(error)))
                 continue
             self.stdout.write(f"Dead letter {one.letter_id} was {done}.")
             if one.waits_behind:
@@ -248,7 +249,8 @@ class Command(ReportCommand):
 
     def act_on_all(self, options: dict[str, Any]) -> int:
         database, done = options["database"], _past(options)
-        state = DeadLetterState(options.get("state", "open").upper())
+        usual = "discarded" if options["command"] == "restore" else "open"
+        state = DeadLetterState((options.get("state") or usual).upper())
         wanted, batch = filter_of(options, state), options["batch"]
         ahead = dead_letters.preview(wanted, limit=options["limit"], batch_id=batch, using=database)
         scope = (

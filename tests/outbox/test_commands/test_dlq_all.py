@@ -63,6 +63,16 @@ class TestActOnAll:
         )
         assert states(outbox) == ["OPEN", "OPEN"]
 
+    def test_a_state_beside_ids_is_refused_and_not_left_aside(self, outbox: Outbox) -> None:
+        letter = dead_letters.discard(die(outbox, JOB, 1), **BY).letter_id
+
+        ran = dlq("restore", str(letter), "--state", "resolved", "--reason", "x", code=2)
+
+        assert "--state is for conditions and --all" in ran.err
+        assert states(outbox) == ["DISCARDED"]
+        dlq("restore", str(letter), "--reason", "x")
+        assert states(outbox) == ["OPEN"]
+
     @pytest.mark.parametrize("empty", ["", "/", "/4711"])
     def test_an_aggregate_without_a_type_is_refused_and_never_means_all(
         self, outbox: Outbox, empty: str

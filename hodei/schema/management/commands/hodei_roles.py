@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hodei.schema.management.reports import FINE, ActionCommand
 from hodei.schema.roles import ROLES, GroupChange, group_name, make_groups
+from hodei.values import printable
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -55,7 +56,7 @@ class Command(ActionCommand):
             return FINE
         for change in changes:
             for line in words_of(change, dry_run=dry_run):
-                self.stdout.write(line)
+                self.stdout.write(printable(line))
         if dry_run:
             self.stderr.write("Nothing was changed.")
         return FINE
