@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import environ
@@ -42,6 +43,8 @@ exit codes: 0 fine, 1 not running (status), 2 wrong usage, 3 the server could no
 psql ends with the code of psql itself.
 """
 
+#: As a shell has it of a program that SIGINT ended, or SIGPIPE.
+INTERRUPTED, NOBODY_READS = 130, 141
 #: Arguments with which psql needs no server.
 ASKING_PSQL = (["--help"], ["-?"], ["--version"], ["-V"])
 
@@ -107,13 +110,17 @@ def psql(location: Location, options: argparse.Namespace) -> int:
 
 
 def dump(location: Location, options: argparse.Namespace) -> int:
+    # A link stays one; and a device or a pipe, which the file would replace, stays what it is.
+    file = None if options.file is None else options.file.resolve()
+    if file is not None and file.exists() and not file.is_file():
+        raise EmbeddedError(f"{options.file} cannot be written (it is no regular file).")
     programs = _binaries_for(location)
     session.ensure(location.directory, told=False, binaries=programs)
     words = [programs.program("pg_dump"), "--no-owner", "--no-privileges"]
-    if options.file is None:
+    if file is None:
         return subprocess.run(words, env=client_of(location), check=False).returncode  # noqa: S603
     # The file is there when it is whole, and it is the owner's alone from its first byte.
-    partial = options.file.with_name(f"{options.file.name}.partial")
+    partial = file.with_name(f"{file.name}.partial")
     try:
         partial.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -122,12 +129,14 @@ def dump(location: Location, options: argparse.Namespace) -> int:
                 words, env=client_of(location), stdout=target, check=False
             )
         if done.returncode:
-            partial.unlink()
             return done.returncode
-        partial.replace(options.file)
+        partial.replace(file)
     except OSError as error:
         raise EmbeddedError(f"{options.file} cannot be written ({error.strerror}).") from error
-    _print(f"The data is in {options.file} ({options.file.stat().st_size:,} bytes).")
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    _print(f"The data is in {options.file} ({file.stat().st_size:,} bytes).")
     return 0
 
 
@@ -164,7 +173,22 @@ def _size(data: Path) -> str:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    """To stdout, at once: what it cannot take is told, but for a reader that has gone."""
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would fail once more when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(NOBODY_READS)
+        raise EmbeddedError(f"Cannot write to stdout: {error.strerror}.") from error
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no folder; it would be the current one, so say it.")
+    return Path(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -174,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    directory = {"metavar": "DIR", "type": Path, "default": argparse.SUPPRESS}
+    directory = {"metavar": "DIR", "type": _folder, "default": argparse.SUPPRESS}
     directory_help = "the folder of the server (default: HODEI_EMBEDDED_DIR, else .hodei/pg)"
     parser.add_argument("--directory", help=directory_help, **directory)  # type: ignore[arg-type]
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -212,6 +236,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error is one sentence on stderr."""
     options = _parser().parse_args(argv)
+    if getattr(sys, "stdout") is None:  # noqa: B009  (a shell has closed it: nobody wants to read)
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115  (for good)
     try:
         chosen = getattr(options, "directory", None) or directory_from(os.environ)
         if os.environ.get("DATABASE_URL", "").strip():
@@ -221,6 +247,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EmbeddedError as error:
         folders.say(str(error))
         return error.exit_code
+    except KeyboardInterrupt:
+        folders.say("interrupted")
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
         epilog="Exit codes: 0 stopped, 2 the port is taken or a setting is wrong, 3 no database.",
     )
     parser.add_argument(
-        "--port", type=int, default=8000, help="the port on 127.0.0.1 (default: 8000)"
+        "--port", type=_port, default=8000, help="the port on 127.0.0.1 (default: 8000)"
     )
     options = parser.parse_args(arguments)
     if not MANAGE.is_file():
@@ -58,6 +58,12 @@ def main(arguments: Sequence[str]) -> int:
         if command == ["migrate"]:
             _populate()
     return _serve(options.port)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r:.80} is no port; give 1 to 65535.")
+    return int(text)
 
 
 def _is_free(port: int) -> bool:

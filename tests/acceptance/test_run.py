@@ -115,6 +115,15 @@ def test_from_nothing_to_the_admin_and_again(tmp_path: Path) -> None:
         assert "Traceback" not in text
 
 
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "9" * 5000, "http"])
+def test_a_port_that_is_none_is_misuse(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run.main([f"--port={port}"])
+
+    assert ended.value.code == 2
+    assert "is no port; give 1 to 65535." in capsys.readouterr().err
+
+
 def test_a_port_that_is_taken_is_said_before_anything_is_done(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,8 +137,67 @@ class TestDump:
             "hodei: /nowhere/x.sql cannot be written (No such file or directory).\n"
         )
 
+    @pytest.mark.parametrize("kind", ["pipe", "link to a pipe", "folder"])
+    def test_what_is_no_file_is_not_replaced_by_one(
+        self, directory: Path, folder: Path, kind: str
+    ) -> None:
+        """As root, that would be /dev/null for everybody."""
+        os.mkfifo(folder / "pipe")
+        (folder / "link to a pipe").symlink_to("pipe")
+        (folder / "folder").mkdir()
+
+        def inodes() -> list[int]:
+            return [path.lstat().st_ino for path in sorted(folder.iterdir())]
+
+        before = inodes()
+
+        done = command(directory, "dump", str(folder / kind))
+
+        assert done.returncode == 3
+        assert done.stderr == (
+            f"hodei: {folder / kind} cannot be written (it is no regular file).\n"
+        )
+        assert inodes() == before
+        assert not directory.exists()
+
+    def test_a_link_stays_one(self, made: Path, folder: Path) -> None:
+        (folder / "newest.sql").symlink_to("today.sql")
+
+        assert command(made, "dump", str(folder / "newest.sql")).returncode == 0
+
+        assert (folder / "newest.sql").is_symlink()
+        assert "PostgreSQL database dump" in (folder / "today.sql").read_text()
+
 
 class TestMain:
+    def test_an_empty_folder_is_not_the_current_one(self, directory: Path) -> None:
+        done = command(directory, "--directory", "", "status")
+
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "'' is no folder" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("redirected", "code", "said"),
+        [
+            (">/dev/full", 3, "hodei: Cannot write to stdout: No space left on device.\n"),
+            (">&-", 1, ""),
+        ],
+    )
+    def test_stdout_that_takes_nothing_is_no_traceback(
+        self, directory: Path, redirected: str, code: int, said: str
+    ) -> None:
+        done = subprocess.run(
+            ["sh", "-c", f'"$0" -m hodei.embedded status {redirected}', sys.executable],
+            cwd=CHECKOUT,
+            env={**os.environ, "HODEI_EMBEDDED_DIR": str(directory), "DATABASE_URL": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
+
     def test_help_names_every_command_and_starts_nothing(self, directory: Path) -> None:
         done = command(directory, "--help")
 
