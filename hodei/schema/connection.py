@@ -16,6 +16,7 @@ from django.db import (
     connections,
 )
 
+from hodei.redaction import redact_text
 from hodei.schema.errors import SchemaError
 from hodei.schema.reasons import (
     ADVICE,
@@ -35,6 +36,8 @@ _LIBRARY_PREFIX = re.compile(
 )
 #: Of a table, a column or a function that this code knows and the database does not.
 _NOT_MIGRATED = frozenset({"42P01", "42703", "42883"})
+#: What a standby says, and a lock_timeout.
+_READ_ONLY, _LOCKED = "25006", "55P03"
 _LIBPQ_HINT = re.compile(r"\s*Is the server running[^?]*\?")
 
 
@@ -105,15 +108,28 @@ def words_of(error: Exception, using: str) -> str:
     failure = connection_failed(error, using)
     if failure is not None:
         return str(failure)
-    if getattr(error.__cause__, "sqlstate", None) in _NOT_MIGRATED:
+    sqlstate = getattr(error.__cause__, "sqlstate", None)
+    if sqlstate in _NOT_MIGRATED:
         words = str(error).partition("\n")[0]
         return (
             f"The schema of database {using!r} is not the one of this code: {words}. Run "
             "manage.py migrate; schema_status lists what is pending."
         )
-    words = " ".join(str(error).split())
+    # Its details may be a whole row, and so hold secrets.
+    said = getattr(getattr(error.__cause__, "diag", None), "message_primary", None)
+    words = redact_text(" ".join((said or str(error)).split()))
+    if sqlstate == _READ_ONLY:
+        return (
+            f'Nothing can be written to database {using!r}: "{words}". Name the primary server, or '
+            "look at default_transaction_read_only there."
+        )
+    if sqlstate == _LOCKED:
+        return (
+            f'Others hold a lock in database {using!r} for too long: "{words}". Try again, or look '
+            "at pg_stat_activity there."
+        )
     return (
-        f'Could not read from database {using!r}: "{words}". '
+        f'Could not use database {using!r}: "{words}". '
         "Check the role's rights, and what else runs there."
     )
 

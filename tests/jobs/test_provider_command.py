@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from jobs.models import Provider
 from jobs.services import workers
@@ -127,3 +128,27 @@ def test_a_config_is_an_object(jobs: Jobs, tmp_path: Path) -> None:
         file = tmp_path / str(number)
         file.write_text(content)
         assert refused("add", "a", "--type", "process", "--config", str(file))[0] == 2
+
+
+def test_a_row_that_the_database_refuses_is_not_shown(config: str) -> None:
+    """As one that has migrated half-way says it: the row has the password."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE provider_configs ADD CONSTRAINT odd CHECK (name <> 'here')")
+
+    code, said = refused("add", "here", "--type", "process", "--config", config)
+
+    assert code == 3
+    assert said == (
+        'Could not use database \'default\': "new row for relation "provider_configs" violates '
+        'check constraint "odd"". Check the role\'s rights, and what else runs there.'
+    )
+
+
+def test_a_database_that_is_read_only_is_told_as_one(jobs: Jobs) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL transaction_read_only = on")
+
+    code, said = refused("add", "here", "--type", "process")
+
+    assert code == 3
+    assert said.startswith("Nothing can be written to database 'default': \"cannot execute ")

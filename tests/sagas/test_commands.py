@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command, load_command_class
 from django.core.management.base import CommandError
+from django.db import connections
 from django.utils import timezone
 
 from sagas import registry
@@ -22,6 +23,7 @@ from sagas.services.start import start
 from sagas.states import SagaOutcome, StepState
 from sagas.testing import run_sagas, seen
 from tests.commands import Ran
+from tests.databases import alias_of
 from tests.sagas.conftest import Sagas
 from tests.sagas.world import local, remote, undo_local, undo_remote
 
@@ -312,6 +314,16 @@ class TestRunner:
     def test_misuse(self, words: tuple[str, ...], message: str) -> None:
         with pytest.raises(CommandError, match=message):
             call_command("sagas_runner", *words)
+
+    def test_a_database_that_it_cannot_write_to_ends_it_at_the_start(self, sagas: Sagas) -> None:
+        alias = "read_only"
+        database = {**connections["default"].settings_dict}
+        options = {"options": "-c default_transaction_read_only=on"}
+        with alias_of({**database, "OPTIONS": options}, alias):
+            ran = Ran("sagas_runner", "--drain", "--database", alias, code=3)
+
+        assert "Nothing can be written to database 'read_only'" in ran.err
+        assert "Runner" not in ran.err
 
     def test_a_wrong_definition_is_told_before_anything_runs(self) -> None:
         wrong = type("Wrong", (Saga,), {"kind": "WRONG", "steps": ()})

@@ -86,9 +86,10 @@ class Command(DatabaseCommand):
                 chores=not options["drain"],
             )
         )
-        # A runner waits for a database that is away; without these tables it would do so for ever.
+        # A runner waits for a database that is away; without these tables, or without the right to
+        # write to them, it would do so for ever.
         with closing(connections[options["database"]].copy()) as look, look.cursor() as cursor:
-            cursor.execute("SELECT FROM sagas LIMIT 0")
+            cursor.execute("UPDATE sagas SET lease_epoch = lease_epoch WHERE false")
         restore = _stop_by_signals(runner)
         kinds = ", ".join(sorted({one.kind for one in definitions})) or "no kind at all"
         self.stderr.write(f"Runner {runner.owner} drives sagas of {kinds}.")

@@ -140,4 +140,4 @@ class TestTrouble:
 
         for one in said:
             assert "permission denied for table schema_migration_runs" in one
-            assert "Could not read from database" in one
+            assert "Could not use database" in one
