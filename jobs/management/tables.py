@@ -6,10 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from hodei.values import printable
 
+_ONE_LINE = {ord("\n"): r"\n", ord("\t"): r"\t"}
+
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The rows as lines, each column as wide as its widest cell, for a terminal."""
-    rows = [[printable(cell) for cell in row] for row in rows]
+    """The rows as lines, each column as wide as its widest cell, for a terminal; a cell that has
+    lines of its own makes none."""
+    rows = [[printable(cell).translate(_ONE_LINE) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

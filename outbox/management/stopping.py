@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+STOPPING = b"Stopping after this batch; a second signal ends it at once.\n"
 
 
 @contextmanager
@@ -24,6 +27,9 @@ def stopped_by_signals() -> Iterator[threading.Event]:
         if stop.is_set():
             sys.exit(128 + number)
         stop.set()
+        # Past what the interrupted code may be writing just now: it may wait for a lock for long.
+        with suppress(OSError):
+            os.write(2, STOPPING)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -152,3 +152,11 @@ def test_a_database_that_is_read_only_is_told_as_one(jobs: Jobs) -> None:
 
     assert code == 3
     assert said.startswith("Nothing can be written to database 'default': \"cannot execute ")
+
+
+def test_a_name_with_lines_makes_no_rows(jobs: Jobs) -> None:
+    Provider.objects.create(
+        name="a\nb\tc", provider_type="process", config={}, max_workers=1, status="ACTIVE"
+    )
+
+    assert command("list").splitlines()[1].startswith(r"a\nb\tc  process")

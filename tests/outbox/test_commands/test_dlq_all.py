@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -131,6 +132,23 @@ def test_ctrl_c_while_it_waits_is_no_traceback(outbox: Outbox, words: list[str])
     assert err.splitlines()[-1] == "CommandError: Interrupted."
     assert "Traceback" not in err
     assert states(outbox) == ["OPEN"]
+
+
+def test_a_signal_is_answered_at_once_where_a_lock_is_waited_for(outbox: Outbox) -> None:
+    with transaction.atomic():
+        outbox.execute("LOCK TABLE outbox_events")
+        running = process("outbox_prune")
+        waiting = BLOCKED.replace("outbox_dlq", "outbox_events")
+        assert eventually(lambda: outbox.value(waiting) == 1, 60)
+
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        answered, _, _ = select.select([running.stderr], [], [], 20)
+        said = running.stderr.readline() if answered else ""
+
+    assert said == "Stopping after this batch; a second signal ends it at once.\n"
+    running.communicate(timeout=60)
+    assert running.returncode == 1
 
 
 def process(*words: str) -> subprocess.Popen[str]:
