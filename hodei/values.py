@@ -70,6 +70,14 @@ def worded(value: object) -> str:
     return value if isinstance(value, str) else shown(value)
 
 
+def said(error: BaseException) -> str:
+    """What an exception says of itself, or that it cannot: a class of others may raise there."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  (its class is what is left to say)
+        return f"{type(error).__name__} (it cannot be shown)"
+
+
 def member(kind: type[E], name: str, value: object) -> E:
     """The member of an enumeration of texts that this is. Raises ValueError, by the field."""
     found = next((one for one in kind if isinstance(value, str) and one == value), None)

@@ -75,14 +75,6 @@ def down(code: str, message: str, *, retry_after: float | None = None) -> Outcom
     return Outcome(Kind.DOWN, code, _fit_to_store(message), retry_after)
 
 
-def words_of(error: BaseException) -> str:
-    """What an exception says, or that it cannot."""
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001  (its class is what is left to say)
-        return f"{type(error).__name__} (it cannot be shown)"
-
-
 def _fit_to_store(message: str) -> str:
     """What others have said, without secrets, endless text, and what PostgreSQL cannot store."""
     text = redact_text(message[: 2 * LONGEST_MESSAGE])[:LONGEST_MESSAGE]

@@ -20,6 +20,7 @@ from hodei.backoff import Backoff
 from hodei.polling import Bell, Pace
 from hodei.sessions import connect, is_pooled, owner_name
 from hodei.sql import statement
+from hodei.values import said
 from outbox import settlement
 from outbox.batches import Batch, Fetch
 from outbox.breaker import Breaker
@@ -28,7 +29,7 @@ from outbox.held import let_go
 from outbox.keeper import Keeper
 from outbox.keys import LANES, lane_of
 from outbox.lanes import LEASE_SECONDS, Leases, fair_share
-from outbox.outcomes import Outcome, words_of
+from outbox.outcomes import Outcome
 from outbox.sending import send
 from outbox.settlement import Counts, Decision
 from outbox.wakeup import CHANNEL, GATE
@@ -152,7 +153,7 @@ class Relay:
             what,
             self.destination.name,
             pause,
-            " ".join(words_of(error).split()),
+            " ".join(said(error).split()),
         )
         self._stop.wait(pause)
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from outbox.outcomes import HELD, RAISED, Kind, Outcome, is_outcome, rejected, words_of
+from hodei.values import said
+from outbox.outcomes import HELD, RAISED, Kind, Outcome, is_outcome, rejected
 
 if TYPE_CHECKING:
     from outbox.events import Event
@@ -23,7 +24,7 @@ def send(publisher: Publisher, events: Sequence[Event]) -> Sequence[Outcome]:
     except RAISED as error:
         logger.exception("publisher failed publisher=%s", type(publisher).__name__)
         if len(events) == 1:
-            return [rejected(type(error).__name__, words_of(error))]
+            return [rejected(type(error).__name__, said(error))]
     found: list[Outcome] = []
     stumbled: set[Any] = set()
     for event in events:

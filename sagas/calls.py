@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from hodei.values import shown
+from hodei.values import said, shown
 from jobs.retry import result_text, storable
 from sagas import points
 from sagas.definition import Answer, Done, Later, Step, StepContext, StepFailed, Verdict
@@ -97,11 +97,8 @@ def ask(step: Step, context: StepContext) -> Verdict | Doubted:
 
 
 def words_of(error: BaseException) -> str:
-    """What an exception says, or its name where it says nothing or cannot."""
-    try:
-        return str(error) or type(error).__name__
-    except Exception:  # noqa: BLE001  (its class is what is left to say)
-        return f"{type(error).__name__} (it cannot be shown)"
+    """What an exception says, or its name where it says nothing."""
+    return said(error) or type(error).__name__
 
 
 def _raised(step: Step, error: BaseException) -> Outcome:

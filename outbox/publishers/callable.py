@@ -13,6 +13,7 @@ from typing import Any
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
+from hodei.values import said
 from outbox.events import Event
 from outbox.outcomes import (
     DELIVERED,
@@ -23,7 +24,6 @@ from outbox.outcomes import (
     down,
     permanent,
     rejected,
-    words_of,
 )
 from outbox.publishers import options
 
@@ -84,11 +84,11 @@ class CallablePublisher:
         try:
             self._function(event)
         except Undeliverable as error:
-            return permanent("undeliverable", words_of(error))
+            return permanent("undeliverable", said(error))
         except Unavailable as error:
-            return down("unavailable", words_of(error), retry_after=error.retry_after)
+            return down("unavailable", said(error), retry_after=error.retry_after)
         except RAISED as error:  # it is the function's, and it decides
-            return rejected(type(error).__qualname__, words_of(error))
+            return rejected(type(error).__qualname__, said(error))
         return DELIVERED
 
 

@@ -18,8 +18,9 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+from hodei.values import said
 from outbox.events import Event
-from outbox.outcomes import HELD, Kind, Outcome, down, rejected, words_of
+from outbox.outcomes import HELD, Kind, Outcome, down, rejected
 from outbox.publishers import chains
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class ConcurrentPublisher(ABC):
             except (Exception, SystemExit) as error:
                 # Whatever it is, no event is to blame: none has been sent.
                 logger.exception("there is no connection publisher=%s", type(self).__name__)
-                raise Unreachable(down(type(error).__name__, words_of(error))) from error
+                raise Unreachable(down(type(error).__name__, said(error))) from error
         return self._connection
 
     async def _drop(self) -> None:
@@ -191,7 +192,7 @@ async def _send(connection: Connection, event: Event) -> Outcome:
     except (Exception, SystemExit) as error:
         # One event whose sending fails in an unknown way must not hold up all others for ever.
         logger.exception("event_id=%s could not be sent", event.id)
-        return rejected(type(error).__name__, words_of(error))
+        return rejected(type(error).__name__, said(error))
 
 
 class PrivateLoop:

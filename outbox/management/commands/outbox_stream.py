@@ -14,8 +14,8 @@ from django.core.management.base import CommandError
 from hodei.schema.management.output import StreamCommand
 from hodei.schema.management.reports import FOUND, MISUSE, UNVERIFIED, quiet_ends
 from hodei.schema.suggestions import not_found
+from hodei.values import said
 from outbox.conf import Destination, OutboxSettings, outbox_settings
-from outbox.outcomes import words_of
 from outbox.publishers import publisher_of
 from outbox.publishers.streams import BrokerUnreachable, HasStream
 
@@ -84,7 +84,7 @@ class Command(StreamCommand):
         except BrokenPipeError:
             raise
         except Exception as error:  # noqa: BLE001  (it is the client's: a wrong file of credentials)
-            self.stderr.write(f"{name}: {type(error).__name__}: {words_of(error)}")
+            self.stderr.write(f"{name}: {type(error).__name__}: {said(error)}")
             return UNVERIFIED
         for line in report.lines:
             self.stdout.write(f"{name}: {line}")
