@@ -17,7 +17,17 @@ from hodei.sessions import connect
 from jobs import leases
 from jobs.management.commands import jobs_worker
 from jobs.runs import Run
+from jobs.worker import Worker
 from tests.jobs.conftest import Jobs
+
+
+def begun(worker: Worker) -> Run:
+    """The run of the job that waits, begun by this worker."""
+    with connect("default", "test") as session:
+        (claimed,) = leases.claim(session, worker.id, ["default"], 1, starting=1)
+    run = Run(claimed, worker.id)
+    worker._held.begin(run)
+    return run
 
 
 def test_it_drains_and_says_how_many(jobs: Jobs, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,10 +68,7 @@ def test_the_first_signal_lets_what_runs_finish_however_it_came_to_end(
     jobs.enqueue(1)
     monkeypatch.setattr(jobs_worker.os, "_exit", lambda _code: None)
     worker = jobs.worker()
-    with connect("default", "test") as session:
-        (claimed,) = leases.claim(session, worker.id, ["default"], 1, starting=1)
-    run = Run(claimed, worker.id)
-    worker._held.begin(run)
+    run = begun(worker)
     restore = jobs_worker._stop_by_signals(worker)
     try:
         worker.stop.set()
@@ -79,10 +86,7 @@ def test_the_second_signal_waits_for_nothing_that_it_has_interrupted(
     left = threading.Event()
     monkeypatch.setattr(jobs_worker.os, "_exit", lambda _code: left.set())
     worker = jobs.worker()
-    with connect("default", "test") as session:
-        (claimed,) = leases.claim(session, worker.id, ["default"], 1, starting=1)
-    run = Run(claimed, worker.id)
-    worker._held.begin(run)
+    run = begun(worker)
     restore = jobs_worker._stop_by_signals(worker)
     try:
         with worker._held._mutex:
